@@ -1,0 +1,86 @@
+/** Chapter 7: every step is in the log, provably; one trace id runs through all four services. */
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { type EntrySummary, LogService } from "@fujie/api/fujie/audit/v1/log";
+import { REPOSITORY } from "../../up/layout.ts";
+import { callService } from "../callers.ts";
+import { eventually, expectThat } from "../expect.ts";
+import { type Stage, signInOperator } from "../stage.ts";
+
+const PURPOSE = "journey.review";
+/** Services that record something in the chapter where an operator signs in with a certificate and confirms. */
+const RECORDING_SERVICES = ["auth", "registry", "trust-gateway"];
+
+export async function playAudit(stage: Stage): Promise<void> {
+  const { narrator, platform, staff } = stage;
+  const token = await signInOperator(stage, staff.auditAdministrator, ["audit.read"]);
+  const log = callService(LogService, platform.httpUrl("audit"), { token, trace: stage.trace });
+  const chapters = stage.traces.slice(0, -1);
+  let proven = 0;
+  for (const { chapter, traceId } of chapters) {
+    const entries = await eventually(
+      `entries of "${chapter}"`,
+      async () => (await log.listEntries({ purpose: PURPOSE, filter: { case: "traceId", value: traceId } })).entries,
+      (found) => found.length > 0,
+    );
+    for (const entry of entries) {
+      const found = await log.getEntry({ purpose: PURPOSE, entry: { case: "index", value: entry.index } });
+      await verifyElsewhere(stage, found);
+      proven += 1;
+    }
+    narrator.answers("audit", `${chapter.replace(/^\d+ /, "")}: ${describe(entries)}`);
+  }
+  narrator.proof(`${proven} entries: each inclusion proof was accepted by a separate verifier, with public keys alone`);
+  await showOneTrace(stage, log, chapters);
+}
+
+/** Asks `fujie verify entry`, a process of its own that sees nothing but the entry and the public-key bundle. */
+async function verifyElsewhere(
+  { platform }: Pick<Stage, "platform">,
+  entry: { preimage: Uint8Array; salt: Uint8Array; proofBundle: string },
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "fujie-verify-"));
+  try {
+    const file = join(folder, "entry.json");
+    const { preimage, salt, proofBundle } = entry;
+    const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
+    writeFileSync(file, JSON.stringify({ preimage: base64(preimage), salt: base64(salt), proofBundle }));
+    await promisify(execFile)(process.execPath, [
+      "--disable-warning=ExperimentalWarning",
+      join(REPOSITORY, "packages/cli/src/main.ts"),
+      "verify",
+      "entry",
+      file,
+      "--keys",
+      platform.bundleFile,
+      "--root",
+      platform.bundleRootFile,
+    ]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function showOneTrace(
+  { narrator }: Stage,
+  log: ReturnType<typeof callService<typeof LogService>>,
+  chapters: readonly { chapter: string; traceId: string }[],
+): Promise<void> {
+  for (const { traceId } of chapters) {
+    const filter = { case: "traceId", value: traceId } as const;
+    const { entries } = await log.listEntries({ purpose: PURPOSE, filter, pageSize: 200 });
+    const services = new Set(entries.map((entry) => entry.service));
+    if (!RECORDING_SERVICES.every((service) => services.has(service))) continue;
+    narrator.proof(`trace ${traceId} runs through ${[...services].sort().join(", ")} and audit`);
+    return;
+  }
+  expectThat(false, `a trace through ${RECORDING_SERVICES.join(", ")} and audit`);
+}
+
+function describe(entries: readonly EntrySummary[]): string {
+  const types = [...new Set(entries.map((entry) => entry.type))];
+  return `${entries.length} entries (${types.slice(0, 4).join(", ")}${types.length > 4 ? ", …" : ""})`;
+}

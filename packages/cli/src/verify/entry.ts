@@ -1,0 +1,78 @@
+/**
+ * Checks an audit entry against the public keys and nothing else:
+ *
+ *   preimage + salt ─▶ leaf hash ─▶ inclusion path ─▶ checkpoint ─▶ signatures by the audit service's published keys
+ */
+import { readFileSync } from "node:fs";
+import { loadKeyBundle, type PublicKeyEntry } from "@fujie/kit/keys";
+import {
+  createVerifier,
+  decodeEntry,
+  entryLeafHash,
+  type LogEntry,
+  type NoteKey,
+  parseProofBundle,
+  type Verifier,
+  verifyProofBundle,
+} from "@fujie/transparency";
+
+/** An entry as `LogService.GetEntry` gives it, in a JSON file; byte fields in base64. */
+export interface EntryFile {
+  readonly preimage: string;
+  readonly salt: string;
+  readonly proofBundle: string;
+}
+
+export type EntryVerdict =
+  | {
+      readonly ok: true;
+      readonly entry: LogEntry;
+      readonly index: number;
+      readonly size: number;
+      readonly origin: string;
+    }
+  | { readonly ok: false; readonly reason: string };
+
+export interface PublicKeys {
+  readonly bundleFile: string;
+  readonly bundleRootFile: string;
+}
+
+export function verifyEntryFile(file: string, keys: PublicKeys): EntryVerdict {
+  return verifyEntry(JSON.parse(readFileSync(file, "utf8")) as EntryFile, keys);
+}
+
+export function verifyEntry(entry: EntryFile, { bundleFile, bundleRootFile }: PublicKeys): EntryVerdict {
+  const preimage = Buffer.from(entry.preimage, "base64");
+  const hash = entryLeafHash(preimage, Buffer.from(entry.salt, "base64"));
+  const origin = originOf(entry.proofBundle);
+  const log = logVerifiers(loadKeyBundle(bundleFile, bundleRootFile).entries, origin);
+  const proven = verifyProofBundle(
+    entry.proofBundle,
+    hash,
+    { log, witnesses: [] },
+    { origin, witnessesMin: 0, logAlgorithms: ["ed25519", "sm2"] },
+  );
+  if (!proven.ok) return proven;
+  return { ok: true, entry: decodeEntry(preimage), index: proven.index, size: proven.checkpoint.size, origin };
+}
+
+/** The origin that the checkpoint states; the signatures by the bundle's keys under that name decide whether it holds. */
+function originOf(bundle: string): string {
+  const note = parseProofBundle(bundle).checkpoint;
+  return note.slice(0, note.indexOf("\n"));
+}
+
+/** The audit service's checkpoint keys, under the name of the log. */
+export function logVerifiers(entries: readonly PublicKeyEntry[], origin: string): Verifier[] {
+  return entries
+    .filter(({ service, use }) => service === "audit" && (use === "checkpoint" || use === "checkpoint-sm2"))
+    .map((entry) => createVerifier(noteKeyOf(entry, origin)));
+}
+
+function noteKeyOf({ algorithm, jwk }: PublicKeyEntry, name: string): NoteKey {
+  const x = Buffer.from(jwk.x ?? "", "base64url");
+  if (algorithm === "Ed25519") return { name, algorithm: "ed25519", publicKey: x };
+  const y = Buffer.from(jwk.y ?? "", "base64url");
+  return { name, algorithm: "sm2", publicKey: Buffer.concat([Buffer.of(4), x, y]) };
+}

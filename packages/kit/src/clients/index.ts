@@ -1,0 +1,2 @@
+export { outgoing } from "./outgoing.ts";
+export { connectPeer, type Peer, type PeerOptions } from "./peer.ts";

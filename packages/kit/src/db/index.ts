@@ -1,0 +1,28 @@
+export {
+  type Connection,
+  type Database,
+  type DatabaseOptions,
+  openDatabase,
+  type Queryable,
+  type QueryResult,
+  type Statement,
+  statement,
+  type Transaction,
+  type TransactionOptions,
+  transaction,
+} from "./database.ts";
+export { isUniqueViolation } from "./database-error.ts";
+export {
+  type MigrateOptions,
+  MigrationError,
+  type MigrationReason,
+  migrate,
+  newestMigration,
+  roleOf,
+  schemaReadiness,
+  schemaVersion,
+} from "./migrate.ts";
+export { type OnceOptions, once, purgeRequests } from "./once.ts";
+export { type Cursor, openPage, type Page, pageSize, signPage } from "./page-token.ts";
+export { type PurgeOptions, type PurgeTask, startPurging } from "./purge.ts";
+export { isUuid, uuidv7 } from "./uuid.ts";

@@ -1,0 +1,3 @@
+export type { Bucket, Ephemeral, Expiry, Taken } from "./ephemeral.ts";
+export { type MemoryEphemeralOptions, memoryEphemeral } from "./memory.ts";
+export { type RedisEphemeralOptions, redisEphemeral } from "./redis.ts";

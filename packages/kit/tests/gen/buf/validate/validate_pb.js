@@ -1,0 +1,1 @@
+export * from "@fujie/api/buf/validate/validate";

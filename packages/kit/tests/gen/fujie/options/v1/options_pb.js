@@ -1,0 +1,1 @@
+export * from "@fujie/api/fujie/options/v1/options";

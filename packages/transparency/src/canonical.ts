@@ -1,0 +1,129 @@
+import { FormatError } from "./errors.ts";
+import { decodeUtf8, encodeUtf8 } from "./text.ts";
+
+/**
+ * Canonical bytes of a record, for audit leaves: the same record always has the same bytes, and bytes that a decoder
+ * accepts encode back to themselves. (Protobuf promises neither.)
+ *
+ *   record = version:u8 field*            version is 1 to 255
+ *   field  = tag:u16 kind:u8 length:u16 value
+ *
+ * Integers are big-endian. Tags are 1 to 65,535 and strictly increase. Kinds:
+ *   1 bytes    as they are
+ *   2 string   UTF-8, not normalised: evidence keeps the characters that it was given
+ *   3 bigint   unsigned, in the fewest bytes (zero has none), below 2^256
+ *   4 boolean  0x00 or 0x01
+ *
+ * An absent field is left out; an empty one is present with length 0.
+ */
+
+/** A record is a log entry, and tlog-tiles entries are at most 65,535 bytes. */
+export const CANONICAL_BYTES_MAX = 65_535;
+
+const HEADER_BYTES = 5;
+const INTEGER_BYTES_MAX = 32;
+
+export type CanonicalValue = Uint8Array | string | bigint | boolean;
+export type CanonicalField = readonly [tag: number, value: CanonicalValue];
+export type CanonicalRecord = { readonly version: number; readonly fields: readonly CanonicalField[] };
+
+const KIND_BYTES = 1;
+const KIND_STRING = 2;
+const KIND_BIGINT = 3;
+const KIND_BOOLEAN = 4;
+
+/** Encodes a record; fields come in the order of their tags. Errors: FormatError naming `fields.<tag>`. */
+export function encodeCanonical(version: number, fields: readonly CanonicalField[]): Uint8Array {
+  requireVersion(version);
+  const chunks: Uint8Array[] = [Uint8Array.of(version)];
+  let previous = 0;
+  for (const [tag, value] of fields) {
+    requireTag(tag, previous);
+    const [kind, bytes] = encodeValue(value, `fields.${tag}`);
+    if (bytes.length > CANONICAL_BYTES_MAX) throw new FormatError(`fields.${tag}`, "too long");
+    chunks.push(encodeHeader(tag, kind, bytes.length), bytes);
+    previous = tag;
+  }
+  const record = Buffer.concat(chunks);
+  if (record.length > CANONICAL_BYTES_MAX) throw new FormatError("fields", "longer than 65,535 bytes together");
+  return new Uint8Array(record);
+}
+
+/** Decodes a record. Throws FormatError for anything that `encodeCanonical` would not have written. */
+export function decodeCanonical(bytes: Uint8Array): CanonicalRecord {
+  if (bytes.length > CANONICAL_BYTES_MAX) throw new FormatError("record", "longer than 65,535 bytes");
+  const version = bytes[0] ?? 0;
+  requireVersion(version);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const fields: CanonicalField[] = [];
+  let previous = 0;
+  for (let at = 1; at < bytes.length; ) {
+    if (at + HEADER_BYTES > bytes.length) throw new FormatError("record", "a field's header is cut off");
+    const tag = view.getUint16(at);
+    requireTag(tag, previous);
+    const begin = at + HEADER_BYTES;
+    const end = begin + view.getUint16(at + 3);
+    if (end > bytes.length) throw new FormatError(`fields.${tag}`, "cut off");
+    fields.push([tag, decodeValue(view.getUint8(at + 2), bytes.slice(begin, end), `fields.${tag}`)]);
+    previous = tag;
+    at = end;
+  }
+  return { version, fields };
+}
+
+function encodeHeader(tag: number, kind: number, length: number): Uint8Array {
+  const header = new Uint8Array(HEADER_BYTES);
+  const view = new DataView(header.buffer);
+  view.setUint16(0, tag);
+  view.setUint8(2, kind);
+  view.setUint16(3, length);
+  return header;
+}
+
+function encodeValue(value: CanonicalValue, field: string): [kind: number, bytes: Uint8Array] {
+  if (typeof value === "string") return [KIND_STRING, encodeUtf8(value, field)];
+  if (typeof value === "bigint") return [KIND_BIGINT, encodeInteger(value, field)];
+  if (typeof value === "boolean") return [KIND_BOOLEAN, Uint8Array.of(value ? 1 : 0)];
+  if (value instanceof Uint8Array) return [KIND_BYTES, value];
+  throw new FormatError(field, "not bytes, string, bigint or boolean");
+}
+
+function decodeValue(kind: number, bytes: Uint8Array, field: string): CanonicalValue {
+  switch (kind) {
+    case KIND_BYTES:
+      return bytes;
+    case KIND_STRING:
+      return decodeUtf8(bytes, field);
+    case KIND_BIGINT:
+      return decodeInteger(bytes, field);
+    case KIND_BOOLEAN:
+      if (bytes.length !== 1 || (bytes[0] ?? 2) > 1) throw new FormatError(field, "not a canonical boolean");
+      return bytes[0] === 1;
+    default:
+      throw new FormatError(field, "of unknown kind");
+  }
+}
+
+function encodeInteger(value: bigint, field: string): Uint8Array {
+  if (value < 0n || value >= 1n << BigInt(8 * INTEGER_BYTES_MAX))
+    throw new FormatError(field, "not an integer from 0 to 2^256 − 1");
+  if (value === 0n) return new Uint8Array();
+  const hex = value.toString(16);
+  return new Uint8Array(Buffer.from(hex.padStart(hex.length + (hex.length % 2), "0"), "hex"));
+}
+
+function decodeInteger(bytes: Uint8Array, field: string): bigint {
+  if (bytes[0] === 0 || bytes.length > INTEGER_BYTES_MAX) throw new FormatError(field, "not a canonical integer");
+  return bytes.length === 0 ? 0n : BigInt(`0x${Buffer.from(bytes).toString("hex")}`);
+}
+
+function requireVersion(version: number): void {
+  if (!Number.isInteger(version) || version < 1 || version > 255)
+    throw new FormatError("version", "not an integer from 1 to 255");
+}
+
+function requireTag(tag: number, previous: number): void {
+  if (!Number.isInteger(tag) || tag < 1 || tag > 65_535)
+    throw new FormatError("fields", "a tag is not an integer from 1 to 65,535");
+  if (tag <= previous) throw new FormatError(`fields.${tag}`, "its tag does not follow the one before");
+}

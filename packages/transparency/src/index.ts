@@ -1,0 +1,12 @@
+export * from "./batch.ts";
+export * from "./canonical.ts";
+export * from "./checkpoint.ts";
+export * from "./commitment.ts";
+export * from "./entry.ts";
+export * from "./errors.ts";
+export * from "./merkle.ts";
+export * from "./note.ts";
+export * from "./proof.ts";
+export * from "./sm2.ts";
+export * from "./tiles.ts";
+export type { Refusal, Verdict } from "./verdict.ts";
