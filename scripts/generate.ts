@@ -40,6 +40,8 @@ export const generators: Generator[] = [
     const { renderReturnCodes } = await import("../packages/kit/src/errors/return-codes.ts");
     return renderReturnCodes();
   }),
+  page("docs/requirements.md", async () => (await import("./pages/requirements.ts")).renderRequirements()),
+  page("docs/synthetic-people.md", async () => (await import("./pages/synthetic-people.ts")).renderSyntheticPeople()),
 ];
 
 /** A generator of one text file. */

@@ -4,7 +4,9 @@ import { accessCases, runAccessCase } from "../src/access-suite/index.ts";
 import { CarelessService, ProbeService } from "./gen/fujie/testing/v1/testing_pb.js";
 import { foreignId, mintToken, type Probe, startProbe } from "./probe-server.ts";
 
-const publicMethods = ["Echo", "Wait", "Fail", "CountDown", "Sum"].map((name) => `${ProbeService.typeName}/${name}`);
+const publicMethods = ["Echo", "Bounce", "Wait", "Fail", "CountDown", "Sum"].map(
+  (name) => `${ProbeService.typeName}/${name}`,
+);
 let probe: Probe & AsyncDisposable;
 
 before(async () => {
@@ -31,7 +33,7 @@ test("every method that is not open has a case, and every scope meets a foreign 
   const foreign = cases.filter(({ expected }) => expected === "OBJECT_FORBIDDEN");
   assert.deepEqual(
     foreign.map(({ method }) => method.name),
-    ["ReadAccount", "ReadOrganisation", "ReadOrganisation", "ReadApplication", "ReadWidget", "Chat"],
+    ["Measure", "ReadAccount", "ReadOrganisation", "ReadOrganisation", "ReadApplication", "ReadWidget", "Chat"],
   );
 });
 

@@ -189,6 +189,8 @@ test("what a handler calls carries the token, the deadline and cancellation of i
     handlers: [
       handler(ProbeService, {
         echo: unused,
+        bounce: unused,
+        measure: unused,
         whoAmI: (_request, call) => behind.whoAmI({}, outgoing(call)),
         wait: (_request, call) => behind.wait({}, outgoing(call)),
         fail: (request, call) => behind.fail(request, outgoing(call)),

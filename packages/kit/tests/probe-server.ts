@@ -75,12 +75,14 @@ export async function startProbe(overrides: Partial<ServerOptions> = {}): Promis
   };
 }
 
-function probeHandler(onAbort: () => void, counter: { handled: number }) {
+export function probeHandler(onAbort: () => void = () => {}, counter = { handled: 0 }) {
   return handler(ProbeService, {
     echo(request) {
       counter.handled += 1;
       return { text: request.text, data: request.data, number: request.number };
     },
+    bounce: ({ text, number }) => ({ text, number }),
+    measure: ({ text, number }) => ({ text, number }),
     async wait(_request, call) {
       counter.handled += 1;
       await new Promise<void>((resolve) => call.signal.addEventListener("abort", () => resolve(), { once: true }));

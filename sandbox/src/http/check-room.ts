@@ -19,23 +19,19 @@ export function createCheckRoom<Answer>(base: {
   readonly readCheck: (value: unknown) => Check<Answer>;
 }): Room {
   const { path, desk, caller, clock, readCheck } = base;
-  const { ledger } = desk.manners;
 
   async function check(request: HttpRequest): Promise<HttpReply> {
     try {
-      return checkReply(await desk.check(readCheck(parseJson(request.body))));
+      return checkReply(await desk.check(() => readCheck(parseJson(request.body))));
     } catch (error) {
       if (!(error instanceof FieldError)) throw error;
-      ledger.receive();
-      ledger.refuse("malformed");
       return errorReply(400, "MALFORMED", { field: error.field, message: error.message });
     }
   }
 
   return async (request) => {
     if (!verifyRequest(request, caller, clock.nowMs())) {
-      if (request.method === "POST") ledger.receive();
-      ledger.refuse("unauthenticated");
+      desk.manners.ledger.refuse("unauthenticated");
       return errorReply(401, "UNAUTHENTICATED");
     }
     if (request.method === "POST" && request.path === path) return check(request);

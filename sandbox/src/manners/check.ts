@@ -1,7 +1,7 @@
 /**
  * The life of a check at any of the sources:
  *
- *   arrive ─▶ away? ─▶ quota ─▶ fault? ─▶ bizSeq known? ──same elements──▶ first answer again
+ *   arrive ─▶ read ─▶ away? ─▶ quota ─▶ fault? ─▶ bizSeq known? ──same elements──▶ first answer again
  *                                           │ new          └─other──▶ conflict
  *                                           ▼
  *               quota of the identifier ─▶ work ─▶ look up ─▶ bill ─▶ keep for 24 hours ─▶ answer, or drop
@@ -9,6 +9,7 @@
  * Whatever is refused before "bill" costs nothing; mismatch and missing record are results and cost their price.
  */
 import { createAnswers } from "./answers.ts";
+import { FieldError } from "./field-error.ts";
 import { AWAY_RETRY_MS, createManners, type Manners, type Surroundings } from "./manners.ts";
 import type { Settings } from "./settings.ts";
 
@@ -35,7 +36,8 @@ export type Outcome<Answer> =
 
 export type CheckDesk<Answer> = {
   readonly manners: Manners;
-  check(check: Check<Answer>): Promise<Delivery<Answer>>;
+  /** Reads the request, which may throw FieldError, and checks. Throws the same, and AbortError when the sandbox stops. */
+  check(read: () => Check<Answer>): Promise<Delivery<Answer>>;
   /** Faults other than maintenance leave this question alone, so that an unknown outcome can be cleared up. */
   outcome(bizSeq: string): Promise<Outcome<Answer>>;
 };
@@ -101,10 +103,20 @@ export function createCheckDesk<Answer extends { readonly result: string }>(
     }
   }
 
+  function readOrRefuse(read: () => Check<Answer>): Check<Answer> {
+    try {
+      return read();
+    } catch (error) {
+      if (error instanceof FieldError) ledger.refuse("malformed");
+      throw error;
+    }
+  }
+
   return {
     manners,
-    async check(check) {
+    async check(read) {
       ledger.receive();
+      const check = readOrRefuse(read);
       const delivery = await deliver(check);
       log.info({ source: id, bizSeq: check.bizSeq, delivery: delivery.kind }, "check");
       return delivery;

@@ -11,7 +11,7 @@ export type Refusal =
   | "repeated";
 
 export type Counters = {
-  /** Checks that reached the source, whatever became of them; questions for an outcome are not counted. */
+  /** Checks that the platform sent, whatever became of them; questions for an outcome are not counted. */
   readonly received: number;
   /** Checks that cost their price. */
   readonly billed: number;

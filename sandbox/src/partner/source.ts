@@ -19,6 +19,7 @@ import {
   type ServerUnaryCall,
   type StatusObject,
 } from "@grpc/grpc-js";
+import type { Log } from "../log.ts";
 import type { LoopbackAddress } from "../loopback.ts";
 import { type CheckDesk, createCheckDesk } from "../manners/check.ts";
 import { BIZ_SEQ_FORM } from "../manners/elements.ts";
@@ -66,7 +67,7 @@ export async function openPartner(
   // Calls need a connection and connections the listener: it is there before the first call.
   let listener: GrpcListener | undefined;
   const answer = <Request, Reply>(handle: (request: Request) => Promise<Result<Reply>>) =>
-    unary(handle, desk.manners, (peer) => listener?.drop(peer));
+    unary(handle, desk.manners, surroundings.log, (peer) => listener?.drop(peer));
   const { describe, check, getOutcome } = TrustSourceService.method;
   listener = await listenGrpc(
     address,
@@ -103,7 +104,7 @@ function describeSource(manners: Manners): Result<DescribeResponse> {
 }
 
 async function checkClaim(request: CheckRequest, { desk, key }: PartnerContext): Promise<Result<CheckResponse>> {
-  const delivery = await desk.check(readPartnerCheck(request, { lookupPerson, lookupOrganisation }, key));
+  const delivery = await desk.check(() => readPartnerCheck(request, { lookupPerson, lookupOrganisation }, key));
   switch (delivery.kind) {
     case "answered":
       return { reply: create(CheckResponseSchema, { assertion: delivery.answer.assertion }) };
@@ -137,20 +138,21 @@ async function tellOutcome(request: GetOutcomeRequest, { desk }: PartnerContext)
 /** The steps around every method: the peer's certificate, the handler, errors. */
 function unary<Request, Reply>(
   handle: (request: Request) => Promise<Result<Reply>>,
-  manners: Manners,
+  { ledger }: Pick<Manners, "ledger">,
+  log: Log,
   drop: (peer: string) => void,
 ): handleUnaryCall<Request, Reply> {
   async function run(call: ServerUnaryCall<Request, Reply>): Promise<Result<Reply>> {
     if (!isPlatform(call.getAuthContext().sslPeerCertificate)) {
-      manners.ledger.refuse("unauthenticated");
+      ledger.refuse("unauthenticated");
       return { status: stranger() };
     }
     try {
       return await handle(call.request);
     } catch (error) {
-      if (!(error instanceof FieldError)) return { status: fault() };
-      manners.ledger.refuse("malformed");
-      return { status: malformed(error.field, error.message) };
+      if (error instanceof FieldError) return { status: malformed(error.field, error.message) };
+      log.error({ source: PARTNER_ID, error: error instanceof Error ? error.name : "unknown" }, "a call failed");
+      return { status: fault() };
     }
   }
   return (call, callback) => {

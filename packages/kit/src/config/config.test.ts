@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import {
   address,
-  choice,
-  commonSettings,
   ConfigError,
   type ConfigSpec,
+  choice,
+  commonSettings,
   decimal,
   describeConfig,
   durationMs,
@@ -58,7 +58,13 @@ test("values come typed, named, defaulted and frozen", () => {
     drainTimeoutMs: durationMs({ min: 0, max: 1_000 }).default("250"),
   };
   const config = readConfig(
-    { FUJIE_GRPC_ADDRESS: "[::1]:50051", FUJIE_MODE: "slow", FUJIE_TRACE_RATIO: "0.25", FUJIE_ENABLED: "false", PATH: "/bin" },
+    {
+      FUJIE_GRPC_ADDRESS: "[::1]:50051",
+      FUJIE_MODE: "slow",
+      FUJIE_TRACE_RATIO: "0.25",
+      FUJIE_ENABLED: "false",
+      PATH: "/bin",
+    },
     spec,
   );
   const mode: "fast" | "slow" = config.mode;
@@ -124,15 +130,37 @@ test("no value is ever echoed, neither in the message nor anywhere on the error"
 test("each kind takes exactly what it says", (t) => {
   const file = join(temporaryDir(t), "file");
   writeFileSync(file, "x");
-  assert.deepEqual(accepted(integer({ min: -1, max: 10 }), ["-1", "10", "11", "1e1", " 1", "1.0", "0x1", "1_0", "NaN"]), ["-1", "10"]);
-  assert.deepEqual(accepted(decimal({ min: 0, max: 1 }), ["0", "0.5", "1", "1.1", ".5", "Infinity", "1e-1"]), ["0", "0.5", "1"]);
+  assert.deepEqual(
+    accepted(integer({ min: -1, max: 10 }), ["-1", "10", "11", "1e1", " 1", "1.0", "0x1", "1_0", "NaN"]),
+    ["-1", "10"],
+  );
+  assert.deepEqual(accepted(decimal({ min: 0, max: 1 }), ["0", "0.5", "1", "1.1", ".5", "Infinity", "1e-1"]), [
+    "0",
+    "0.5",
+    "1",
+  ]);
   assert.deepEqual(accepted(durationMs({ min: 0, max: 10 }), ["5", "5s", "-1", "11"]), ["5"]);
   assert.deepEqual(accepted(flag(), ["true", "false", "1", "TRUE", "yes"]), ["true", "false"]);
   assert.deepEqual(
-    accepted(address(), ["localhost:1", "10.0.0.1:0", "[::1]:65535", "::1:80", "host", "host:", ":80", "h:65536", "a b:1", "[x]:1", "-a:1"]),
+    accepted(address(), [
+      "localhost:1",
+      "10.0.0.1:0",
+      "[::1]:65535",
+      "::1:80",
+      "host",
+      "host:",
+      ":80",
+      "h:65536",
+      "a b:1",
+      "[x]:1",
+      "-a:1",
+    ]),
     ["localhost:1", "10.0.0.1:0", "[::1]:65535"],
   );
-  assert.deepEqual(accepted(url({ protocols: ["https"] }), ["https://a/b", "http://a", "a", "https://", "https:// a"]), ["https://a/b"]);
+  assert.deepEqual(
+    accepted(url({ protocols: ["https"] }), ["https://a/b", "http://a", "a", "https://", "https:// a"]),
+    ["https://a/b"],
+  );
   assert.deepEqual(
     accepted(url({ protocols: ["redis", "redis+sentinel"], manyHosts: true }), [
       "redis://:password@a:1/0",
@@ -142,9 +170,20 @@ test("each kind takes exactly what it says", (t) => {
     ]),
     ["redis://:password@a:1/0", "redis+sentinel://a:1,b:2,c:3/main"],
   );
-  assert.deepEqual(accepted(grpcTarget(), ["dns:///auth:50051", "ipv4:127.0.0.1:1", "auth:50051", "unix:/tmp/x"]), ["dns:///auth:50051", "ipv4:127.0.0.1:1"]);
+  assert.deepEqual(accepted(grpcTarget(), ["dns:///auth:50051", "ipv4:127.0.0.1:1", "auth:50051", "unix:/tmp/x"]), [
+    "dns:///auth:50051",
+    "ipv4:127.0.0.1:1",
+  ]);
   assert.deepEqual(
-    accepted(origins(), ["https://a.cn", "https://a.cn, https://b.cn:8443", "*", "https://a.cn/", "null", "ftp://a", "https://*.a.cn/x"]),
+    accepted(origins(), [
+      "https://a.cn",
+      "https://a.cn, https://b.cn:8443",
+      "*",
+      "https://a.cn/",
+      "null",
+      "ftp://a",
+      "https://*.a.cn/x",
+    ]),
     ["https://a.cn", "https://a.cn, https://b.cn:8443"],
   );
   assert.deepEqual(accepted(filePath({ exists: true }), [file, `${file}-absent`, tmpdir()]), [file]);
@@ -197,7 +236,9 @@ test("clear text is for loopback: HTTP without TLS and an http issuer are refuse
   assert.deepEqual(problems({ FUJIE_HTTP_TLS: "false" }), ["FUJIE_HTTP_TLS"]);
   assert.deepEqual(problems({ FUJIE_HTTP_TLS: "false", FUJIE_HTTP_ADDRESS: "127.0.0.1:8080" }), []);
   assert.deepEqual(problems({ FUJIE_ISSUER: "http://auth.example.cn" }), ["FUJIE_ISSUER"]);
-  assert.deepEqual(problems({ FUJIE_ISSUER: "http://localhost:8080", FUJIE_JWKS_URL: "http://10.0.0.1/" }), ["FUJIE_JWKS_URL"]);
+  assert.deepEqual(problems({ FUJIE_ISSUER: "http://localhost:8080", FUJIE_JWKS_URL: "http://10.0.0.1/" }), [
+    "FUJIE_JWKS_URL",
+  ]);
 });
 
 test("only this machine's addresses are loopback", () => {

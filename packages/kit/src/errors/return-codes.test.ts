@@ -7,9 +7,11 @@ test("SU-6.3 every reason is on the return-code page exactly once, with its code
   const rows = renderReturnCodes()
     .split("\n")
     .filter((line) => line.startsWith("| `"));
-  const expected = Object.entries(reasons).map(([reason, { code }]) => `| \`${reason}\` | ${code} | ${httpStatus[code]} |`);
+  const expected = Object.entries(reasons).map(
+    ([reason, { code }]) => `| \`${reason}\` | ${code} | ${httpStatus[code]} |`,
+  );
   assert.deepEqual(
-    rows.map((row) => row.split("|").slice(0, 4).join("|") + "|"),
+    rows.map((row) => `${row.split("|").slice(0, 4).join("|")}|`),
     expected,
   );
 });
@@ -28,5 +30,8 @@ test("areas are in the catalogue's order and none is empty", () => {
   const order = Object.keys(reasons);
   const starts = reasonAreas.map(({ from }) => order.indexOf(from));
   assert.equal(starts[0], 0);
-  assert.deepEqual(starts, [...new Set(starts)].toSorted((a, b) => a - b));
+  assert.deepEqual(
+    starts,
+    [...new Set(starts)].toSorted((a, b) => a - b),
+  );
 });

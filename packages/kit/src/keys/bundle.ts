@@ -94,7 +94,11 @@ function wasValidAt({ notBeforeMs, notAfterMs }: PublicKeyEntry, atMs: number): 
 }
 
 function importEntry(entry: PublicKeyEntry): { entry: PublicKeyEntry; verification: VerificationKey } {
-  return { entry, verification: importVerificationKey(entry.algorithm, entry.jwk) };
+  try {
+    return { entry, verification: importVerificationKey(entry.algorithm, entry.jwk) };
+  } catch {
+    throw new KeyError(`the key bundle's ${entry.keyId} is not a key`);
+  }
 }
 
 function readRoot(pem: string | Buffer): KeyObject {

@@ -38,7 +38,12 @@ test("every signing use signs and verifies; no other bytes, signature, key or us
       changed[at] = (changed[at] ?? 0) ^ 1;
       assert.equal(ring.verify(use, keyId, MESSAGE, changed), false);
     }
-    for (const wrong of [Buffer.alloc(64), Buffer.alloc(64, 255), Buffer.alloc(0), Buffer.concat([signature, Buffer.of(0)])]) {
+    for (const wrong of [
+      Buffer.alloc(64),
+      Buffer.alloc(64, 255),
+      Buffer.alloc(0),
+      Buffer.concat([signature, Buffer.of(0)]),
+    ]) {
       assert.equal(ring.verify(use, keyId, MESSAGE, wrong), false);
     }
     assert.equal(ring.verify(use === "feed" ? "checkpoint" : "feed", keyId, MESSAGE, signature), false);
@@ -79,8 +84,20 @@ test("SM2 signatures carry the default signer id: OpenSSL verifies them", async 
   writeFileSync(join(dir, "message"), MESSAGE);
   const verified = execFileSync(
     "openssl",
-    ["pkeyutl", "-verify", "-pubin", "-inkey", "key.der", "-keyform", "DER", "-rawin", "-digest", "sm3", "-in", "message"]
-      .concat(["-sigfile", "signature", "-pkeyopt", "distid:1234567812345678"]),
+    [
+      "pkeyutl",
+      "-verify",
+      "-pubin",
+      "-inkey",
+      "key.der",
+      "-keyform",
+      "DER",
+      "-rawin",
+      "-digest",
+      "sm3",
+      "-in",
+      "message",
+    ].concat(["-sigfile", "signature", "-pkeyopt", "distid:1234567812345678"]),
     { cwd: dir, encoding: "utf8" },
   );
   assert.match(verified, /Signature Verified Successfully/);
@@ -151,7 +168,10 @@ test("blind indexes are written under every live version, and found under each u
   assert.ok(old);
   ring.rotate("blind-index");
   const all = ring.hmacAll("blind-index", "identifier");
-  assert.deepEqual(all.map(({ version }) => version), [2, 1]);
+  assert.deepEqual(
+    all.map(({ version }) => version),
+    [2, 1],
+  );
   assert.deepEqual(all[1]?.digest, old.digest);
   assert.equal(ring.hmac("blind-index", "identifier").version, 2);
   assert.equal(ring.hmacMatches("blind-index", "identifier", old.digest), true);
@@ -215,18 +235,23 @@ test("a shared secret is not rotated in one ring alone", (t) => {
 test("sealing round-trips any bytes, never twice to the same, and refuses every change", () => {
   const key = createSecretKey(randomBytes(32));
   fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 300 }), fc.string({ minLength: 1 }), fc.nat(), (plaintext, aad, position) => {
-      const sealed = seal(key, aad, plaintext);
-      assert.equal(sealed.length, plaintext.length + 28);
-      assert.deepEqual(new Uint8Array(open(key, aad, sealed)), new Uint8Array(plaintext));
-      assert.notDeepEqual(seal(key, aad, plaintext), sealed);
-      const changed = Buffer.from(sealed);
-      const at = position % sealed.length;
-      changed[at] = (changed[at] ?? 0) ^ 1;
-      assert.throws(() => open(key, aad, changed), KeyError);
-      assert.throws(() => open(key, `${aad}x`, sealed), KeyError);
-      assert.throws(() => open(createSecretKey(randomBytes(32)), aad, sealed), KeyError);
-    }),
+    fc.property(
+      fc.uint8Array({ maxLength: 300 }),
+      fc.string({ minLength: 1 }),
+      fc.nat(),
+      (plaintext, aad, position) => {
+        const sealed = seal(key, aad, plaintext);
+        assert.equal(sealed.length, plaintext.length + 28);
+        assert.deepEqual(new Uint8Array(open(key, aad, sealed)), new Uint8Array(plaintext));
+        assert.notDeepEqual(seal(key, aad, plaintext), sealed);
+        const changed = Buffer.from(sealed);
+        const at = position % sealed.length;
+        changed[at] = (changed[at] ?? 0) ^ 1;
+        assert.throws(() => open(key, aad, changed), KeyError);
+        assert.throws(() => open(key, `${aad}x`, sealed), KeyError);
+        assert.throws(() => open(createSecretKey(randomBytes(32)), aad, sealed), KeyError);
+      },
+    ),
   );
 });
 
@@ -274,7 +299,11 @@ test("no key material is in any error of a ring, damaged in any way", async (t) 
   }
   writeFileSync(file, text);
   const ring: FileKeyRing = openFileKeyRing(dir, { service: "audit" });
-  for (const misuse of [() => ring.sign("token", MESSAGE), () => ring.open("payload", "a", Buffer.alloc(40, 1)), () => ring.retire("feed", 1)]) {
+  for (const misuse of [
+    () => ring.sign("token", MESSAGE),
+    () => ring.open("payload", "a", Buffer.alloc(40, 1)),
+    () => ring.retire("feed", 1),
+  ]) {
     assert.deepEqual(leaked(await thrownBy(misuse)), []);
   }
 });

@@ -70,7 +70,13 @@ test("registry and trust-gateway hold the same consent secret, nobody else does"
 
 test("provisioning again changes nothing", (t) => {
   const { options, rootDir, bundleVersion } = provision(t);
-  const files = ["public-keys.json", "bundle-root.pem", "registry/ring.json", "audit/ring.json", "root/bundle-root.key"];
+  const files = [
+    "public-keys.json",
+    "bundle-root.pem",
+    "registry/ring.json",
+    "audit/ring.json",
+    "root/bundle-root.key",
+  ];
   const contents = () => files.map((file) => readFileSync(join(rootDir, file), "utf8"));
   const before = contents();
   assert.equal(provisionKeys(options).bundleVersion, bundleVersion);
@@ -109,7 +115,8 @@ test("a tampered bundle is refused, whichever part was changed", (t) => {
   const parsed: unknown = JSON.parse(text);
   assert.ok(typeof parsed === "object" && parsed !== null && "payload" in parsed);
   const payload = Buffer.from(String(parsed.payload), "base64url").toString("utf8");
-  const withPayload = (changed: string) => JSON.stringify({ ...parsed, payload: Buffer.from(changed).toString("base64url") });
+  const withPayload = (changed: string) =>
+    JSON.stringify({ ...parsed, payload: Buffer.from(changed).toString("base64url") });
   const tampered = [
     withPayload(payload.replace('"service":"auth"', '"service":"evil"')),
     withPayload(payload.replace('"version":1', '"version":9')),

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { anyPack, EmptySchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
-import { type Context, context, type ContextManager, ROOT_CONTEXT, trace } from "@opentelemetry/api";
+import { type Context, type ContextManager, context, ROOT_CONTEXT, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { Colour, InnerSchema, OuterSchema } from "../../tests/gen/fujie/testing/redaction/v1/redaction_pb.js";
 import { DomainError, fieldError } from "../errors/index.ts";
@@ -26,7 +26,10 @@ test("a line is one JSON object with its service, level, time and message", () =
   assert.deepEqual(others, []);
   assert.ok(line);
   assert.match(String(line["time"]), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
-  assert.deepEqual({ ...line, time: "" }, { level: "info", time: "", service: "auth", count: 3, size: "5", message: "things happened" });
+  assert.deepEqual(
+    { ...line, time: "" },
+    { level: "info", time: "", service: "auth", count: 3, size: "5", message: "things happened" },
+  );
 });
 
 test("a line carries the ids of the active trace", () => {
@@ -37,7 +40,10 @@ test("a line carries the ids of the active trace", () => {
   log.info("outside");
   assert.deepEqual(
     entries().map((line) => [line["trace_id"], line["span_id"]]),
-    [[spanContext.traceId, spanContext.spanId], [undefined, undefined]],
+    [
+      [spanContext.traceId, spanContext.spanId],
+      [undefined, undefined],
+    ],
   );
 });
 
@@ -53,9 +59,12 @@ test("messages of errors that are not ours never reach the log, however the erro
   log.error({ error }, "as a field");
   log.error({ error });
   log.error({ err: error, inner: { deeper: [error] } }, "elsewhere");
-  assert.equal(entries().length, 5);
+  log.child({ error }).child({ request: error }).error("in a child");
+  log.error("text %s %o %j", error, error, { error });
+  assert.equal(entries().length, 7);
   assert.doesNotMatch(text(), /CANARY/);
   assert.match(text(), /"code":"23505"/);
+  assert.match(text(), /"request":\{"name":"Error"/);
   assert.match(text(), /log\.test\.ts/);
 });
 
@@ -81,7 +90,10 @@ test("errors with odd names, codes, stacks and endless causes stay harmless", ()
 test("an API message that is logged by mistake shows its type only", () => {
   const { log, text, entries } = captureLog();
   const message = create(OuterSchema, { citizenId: "CANARY", id: "CANARY" });
-  log.info({ request: message, nested: { list: [message] }, bytes: Buffer.from("CANARY"), map: new Map([["CANARY", 1]]) }, "oops");
+  log.info(
+    { request: message, nested: { list: [message] }, bytes: Buffer.from("CANARY"), map: new Map([["CANARY", 1]]) },
+    "oops",
+  );
   assert.doesNotMatch(text(), /CANARY/);
   assert.equal(entries()[0]?.["request"], "[fujie.testing.redaction.v1.Outer]");
 });
@@ -154,7 +166,9 @@ test("redaction drops fields that the schema does not know, and survives unknown
   // The same bytes under a smaller schema: everything but field 1 to 3 is unknown there.
   const smaller = fromBinary(InnerSchema, toBinary(OuterSchema, create(OuterSchema, { citizenId: "CANARY" })));
   assert.deepEqual(redact(InnerSchema, smaller), {});
-  const odd = create(OuterSchema, { colour: 7, time: create(TimestampSchema, { seconds: 9_000_000_000_000_000n }) });
+  // Field 8 as the varint 7.
+  const odd = fromBinary(OuterSchema, Uint8Array.of(0x40, 7));
+  odd.time = create(TimestampSchema, { seconds: 9_000_000_000_000_000n });
   assert.deepEqual(redact(OuterSchema, odd), { colour: 7, time: "[redacted]" });
   assert.doesNotMatch(JSON.stringify(redact(OuterSchema, outer)), /CANARY/);
 });

@@ -23,11 +23,12 @@ export function createLogger({ service, level, destination }: LoggerOptions): Lo
     messageKey: "message",
     errorKey: "error",
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
-    formatters: { level: (label: string) => ({ level: label }), log: withoutPrivateValues },
+    formatters: { level: (label: string) => ({ level: label }) },
     mixin: activeTrace,
-    hooks: { logMethod: withoutErrorMessage },
+    hooks: { logMethod: logWithoutPrivateValues },
   };
-  return destination === undefined ? pino(options) : pino(options, destination);
+  const log = destination === undefined ? pino(options) : pino(options, destination);
+  return reducingChildren(log);
 }
 
 function activeTrace(): object {
@@ -35,14 +36,21 @@ function activeTrace(): object {
   return active === undefined ? {} : { trace_id: active.traceId, span_id: active.spanId };
 }
 
-/** Errors are reduced to what may be shown; messages of the API, which may hold anything personal, to their type. */
-function withoutPrivateValues(fields: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, loggable(value)]));
+/** A child's fields are written as they are, past the hook: they are reduced when the child is made. */
+function reducingChildren(log: PinoLogger): PinoLogger {
+  const child = log.child;
+  // Children inherit from their parent, and with it this method.
+  log.child = function childOf(this: PinoLogger, ...args: unknown[]) {
+    const [bindings, ...rest] = args;
+    return Reflect.apply(child, this, [loggable(bindings), ...rest]);
+  };
+  return log;
 }
 
 /** How deep the fields of a line may nest; anything below is data, not a log line. */
 const DEPTH_MAX = 4;
 
+/** Errors are reduced to what may be shown; messages of the API, which may hold anything personal, to their type. */
 function loggable(value: unknown, depth = 0): unknown {
   if (typeof value === "bigint") return value.toString();
   if (typeof value !== "object" || value === null) return value;
@@ -56,18 +64,16 @@ function loggable(value: unknown, depth = 0): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, loggable(inner, depth + 1)]));
 }
 
-/** pino takes an error's message as the line's when there is no other: here it never gets the error itself. */
-function withoutErrorMessage(
-  this: PinoLogger,
-  args: Parameters<PinoLogger["info"]>,
-  method: (...args: Parameters<PinoLogger["info"]>) => void,
-): void {
+/**
+ * Every argument is reduced before pino sees it: pino would take the message of an error for the line's own, and put
+ * objects into the text where it says %o.
+ */
+function logWithoutPrivateValues(this: PinoLogger, args: readonly unknown[], method: PinoLogger["info"]): void {
   const [first, ...rest] = args;
-  const error: unknown = first;
-  if (!(error instanceof Error)) {
-    method.apply(this, args);
-    return;
+  const values = rest.map((value) => loggable(value));
+  if (first instanceof Error) {
+    Reflect.apply(method, this, [{ error: loggable(first) }, ...(values.length > 0 ? values : [first.name])]);
+  } else {
+    Reflect.apply(method, this, [loggable(first), ...values]);
   }
-  const [message = error.name] = rest;
-  method.apply(this, [{ error: loggableError(error) }, message]);
 }

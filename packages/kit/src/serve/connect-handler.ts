@@ -78,7 +78,7 @@ export function createConnectHandler(
     serve(call, handled[protocol], request, response).catch((error: unknown) => {
       // The caller went away while the answer was written.
       pipeline.fail(call, new DomainError("CANCELLED"));
-      log.debug({ err: error, method: handled.served.name }, "answer not delivered");
+      log.debug({ error, method: handled.served.name }, "answer not delivered");
       response.destroy();
     });
     return true;

@@ -161,10 +161,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const known = error instanceof ConnectError ? fromRemoteError(error) : error;
     const about = { method: call.served.name, trace_id: call.span.traceId };
     if (!(known instanceof DomainError)) {
-      log.error({ ...about, err: known }, "call failed unexpectedly");
+      log.error({ ...about, error: known }, "call failed unexpectedly");
       return new DomainError("INTERNAL", { cause: known });
     }
-    if (known.cause !== undefined) log.warn({ ...about, reason: known.reason, err: known.cause }, "call failed");
+    if (known.cause !== undefined) log.warn({ ...about, reason: known.reason, error: known.cause }, "call failed");
     return known;
   }
 

@@ -119,6 +119,6 @@ function lazily<Value>(make: () => Value): () => Value {
   };
 }
 
-function hrTimeOf(ms: number): HrTime {
+export function hrTimeOf(ms: number): HrTime {
   return [Math.floor(ms / 1000), Math.round((ms % 1000) * 1e6)];
 }

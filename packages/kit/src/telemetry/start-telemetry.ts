@@ -1,14 +1,21 @@
 /** Sets traces and metrics of one service up: nothing here is process-wide but the way the active span travels. */
 import { randomUUID } from "node:crypto";
-import type { Attributes, Meter } from "@opentelemetry/api";
+import type { Attributes } from "@opentelemetry/api";
 import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-grpc";
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc";
 import { type Resource, resourceFromAttributes } from "@opentelemetry/resources";
-import { MeterProvider, type MetricProducer, PeriodicExportingMetricReader } from "@opentelemetry/sdk-metrics";
+import {
+  MeterProvider,
+  type MetricData,
+  type MetricProducer,
+  PeriodicExportingMetricReader,
+} from "@opentelemetry/sdk-metrics";
 import { BatchSpanProcessor, type SpanExporter, TracerProvider } from "@opentelemetry/sdk-trace";
 import { systemClock } from "../clock/index.ts";
+import { createGauges, type Gauge, type Gauges } from "./gauges.ts";
 import { createHistogram, durationBoundaries, type SeriesHistogram } from "./histogram.ts";
+import { withUnitSuffixes } from "./prometheus-names.ts";
 import { observeRuntime } from "./runtime-gauges.ts";
 import { createCallSpans, createSampler, installContextManager } from "./spans.ts";
 import type { DatabaseObservation, PoolState, RpcObservation, Telemetry, TelemetryOptions } from "./telemetry.ts";
@@ -40,7 +47,10 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   const called = histogramOf("rpc.client.call.duration", "Duration of calls made to peers");
   const queried = histogramOf("db.client.operation.duration", "Duration of database statements");
 
-  const producer = producerOf(resource, [served, called, queried]);
+  const gauges = createGauges(clock);
+
+  const collect = () => [...[served, called, queried].map((histogram) => histogram.collect()), ...gauges.collect()];
+  const producer = producerOf(resource, collect);
   // The server of this exporter never starts: the admin port serves the text.
   const prometheus = new PrometheusExporter({ preventServerStart: true, metricProducers: [producer] });
   const serializer = new PrometheusSerializer("", false, undefined, false, true);
@@ -55,13 +65,12 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
     recordRpc: (call) => recordCall(served, call),
     recordClientRpc: (call) => recordCall(called, call),
     recordDatabase: (operation) => recordOperation(queried, operation),
-    observePool: (pool, read) => observePool(meter, pool, read),
+    observePool: (pool, read) => observePool(gauges, pool, read),
     observeGauge: (name, description, read, attributes = {}) =>
-      observeGauge(meter, name, { description }, (report) => report(read(), attributes)),
+      gauges.add({ name, description, read: (report) => report(read(), attributes) }),
     async prometheusText() {
-      // A gauge that cannot be read is left out; the others still count.
       const { resourceMetrics } = await prometheus.collect();
-      return serializer.serialize(resourceMetrics);
+      return serializer.serialize(withUnitSuffixes(resourceMetrics));
     },
     async [Symbol.asyncDispose]() {
       runtime[Symbol.dispose]();
@@ -97,13 +106,10 @@ function pushTo(otlpEndpoint: string | undefined, producer: MetricProducer): Per
   ];
 }
 
-function producerOf(resource: Resource, histograms: readonly SeriesHistogram[]): MetricProducer {
+function producerOf(resource: Resource, collect: () => MetricData[]): MetricProducer {
   return {
     collect: async () => ({
-      resourceMetrics: {
-        resource,
-        scopeMetrics: [{ scope: { name: SCOPE }, metrics: histograms.map((histogram) => histogram.collect()) }],
-      },
+      resourceMetrics: { resource, scopeMetrics: [{ scope: { name: SCOPE }, metrics: collect() }] },
       errors: [],
     }),
   };
@@ -127,38 +133,19 @@ function recordOperation(histogram: SeriesHistogram, { statement, seconds, error
   histogram.series("postgresql", statement, error ?? "", attributes).record(seconds);
 }
 
-function observePool(meter: Meter, pool: string, read: () => PoolState): Disposable {
+function observePool(gauges: Gauges, pool: string, read: () => PoolState): Disposable {
   const name = { "db.client.connection.pool.name": pool };
-  const gauges = new DisposableStack();
-  gauges.use(
-    observeGauge(meter, "db.client.connection.count", { description: "Connections by state" }, (report) => {
-      const { used, idle } = read();
-      report(used, { ...name, "db.client.connection.state": "used" });
-      report(idle, { ...name, "db.client.connection.state": "idle" });
-    }),
-  );
-  const pending = { description: "Requests that wait for a connection" };
-  gauges.use(
-    observeGauge(meter, "db.client.connection.pending_requests", pending, (report) => report(read().pending, name)),
-  );
-  const max = { description: "Connections allowed" };
-  gauges.use(observeGauge(meter, "db.client.connection.max", max, (report) => report(read().max, name)));
-  return gauges;
-}
-
-type Report = (value: number, attributes: Attributes) => void;
-
-function observeGauge(
-  meter: Meter,
-  name: string,
-  options: { readonly description: string },
-  read: (report: Report) => void,
-): Disposable {
-  const gauge = meter.createObservableGauge(name, options);
-  const callback: Parameters<typeof gauge.addCallback>[0] = (result) =>
-    read((value, attributes) => result.observe(value, attributes));
-  gauge.addCallback(callback);
-  return { [Symbol.dispose]: () => gauge.removeCallback(callback) };
+  const stack = new DisposableStack();
+  const add = (metric: string, description: string, report: Gauge["read"]) =>
+    stack.use(gauges.add({ name: `db.client.connection.${metric}`, description, read: report }));
+  add("count", "Connections by state", (report) => {
+    const { used, idle } = read();
+    report(used, { ...name, "db.client.connection.state": "used" });
+    report(idle, { ...name, "db.client.connection.state": "idle" });
+  });
+  add("pending_requests", "Requests that wait for a connection", (report) => report(read().pending, name));
+  add("max", "Connections allowed", (report) => report(read().max, name));
+  return stack;
 }
 
 async function within(timeoutMs: number, work: Promise<unknown>): Promise<void> {

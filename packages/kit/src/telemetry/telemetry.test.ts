@@ -3,7 +3,7 @@ import { type TestContext, test } from "node:test";
 import { trace } from "@opentelemetry/api";
 import { InMemorySpanExporter, type ReadableSpan, type SpanExporter } from "@opentelemetry/sdk-trace";
 import { manualClock } from "../clock/index.ts";
-import { type Telemetry, startTelemetry } from "./index.ts";
+import { startTelemetry, type Telemetry } from "./index.ts";
 import { parseTraceParent } from "./trace-context.ts";
 
 const METHOD = "fujie.trust.v1.TrustService/Verify";
@@ -49,7 +49,8 @@ function injected(telemetry: Telemetry, span?: ReturnType<Telemetry["startServer
   return headers;
 }
 
-const parentHeaders = (flags: string) => headersOf({ traceparent: `00-${TRACE_ID}-${PARENT_ID}-${flags}`, tracestate: "vendor=1" });
+const parentHeaders = (flags: string) =>
+  headersOf({ traceparent: `00-${TRACE_ID}-${PARENT_ID}-${flags}`, tracestate: "vendor=1" });
 
 test("a call that is not recorded has a stable trace id all the same, and hands it on unsampled", (t) => {
   const telemetry = start(t, 0, keepSpans().exporter);
@@ -94,7 +95,10 @@ test("without an exporter nothing is recorded, and the decision of a trusted par
   const telemetry = start(t, 1);
   const span = telemetry.startServerSpan(METHOD, parentHeaders("01"), { trusted: true });
   assert.equal(span.sampled, false);
-  assert.deepEqual(injected(telemetry, span), { traceparent: `00-${TRACE_ID}-${span.spanId}-01`, tracestate: "vendor=1" });
+  assert.deepEqual(injected(telemetry, span), {
+    traceparent: `00-${TRACE_ID}-${span.spanId}-01`,
+    tracestate: "vendor=1",
+  });
 });
 
 test("the active span travels through asynchronous work, recorded or not, and ends with it", async (t) => {
@@ -118,7 +122,16 @@ test("malformed trace headers begin a new trace", () => {
   const good = `00-${TRACE_ID}-${PARENT_ID}-01`;
   assert.deepEqual(parseTraceParent(good), { traceId: TRACE_ID, spanId: PARENT_ID, sampled: true });
   assert.equal(parseTraceParent(`cc-${TRACE_ID}-${PARENT_ID}-03-more`)?.sampled, true);
-  const bad = ["", "x", `${good}-more`, `ff${good.slice(2)}`, good.toUpperCase(), good.replace(TRACE_ID, "0".repeat(32)), good.replace(PARENT_ID, "0".repeat(16)), `${good}\n`];
+  const bad = [
+    "",
+    "x",
+    `${good}-more`,
+    `ff${good.slice(2)}`,
+    good.toUpperCase(),
+    good.replace(TRACE_ID, "0".repeat(32)),
+    good.replace(PARENT_ID, "0".repeat(16)),
+    `${good}\n`,
+  ];
   for (const header of [...bad, undefined]) assert.equal(parseTraceParent(header), undefined, header);
 });
 
@@ -132,15 +145,15 @@ test("calls are counted in the Prometheus text by method, code and duration", as
   const text = await telemetry.prometheusText();
   const labels = `rpc_system_name="grpc",rpc_method="${METHOD}",rpc_response_status_code="OK"`;
   for (const line of [
-    `rpc_server_call_duration_count{${labels}} 3`,
-    `rpc_server_call_duration_bucket{${labels},le="0.0005"} 1`,
-    `rpc_server_call_duration_bucket{${labels},le="0.005"} 2`,
-    `rpc_server_call_duration_bucket{${labels},le="10"} 2`,
-    `rpc_server_call_duration_bucket{${labels},le="+Inf"} 3`,
-    `rpc_server_call_duration_count{rpc_system_name="connectrpc",rpc_method="${METHOD}",rpc_response_status_code="NOT_FOUND"} 1`,
-    `rpc_client_call_duration_count{${labels}} 1`,
-    'db_client_operation_duration_count{db_system_name="postgresql",db_operation_name="find_account"} 1',
-    'db_client_operation_duration_count{db_system_name="postgresql",db_operation_name="find_account",error_type="40001"} 1',
+    `rpc_server_call_duration_seconds_count{${labels}} 3`,
+    `rpc_server_call_duration_seconds_bucket{${labels},le="0.0005"} 1`,
+    `rpc_server_call_duration_seconds_bucket{${labels},le="0.005"} 2`,
+    `rpc_server_call_duration_seconds_bucket{${labels},le="10"} 2`,
+    `rpc_server_call_duration_seconds_bucket{${labels},le="+Inf"} 3`,
+    `rpc_server_call_duration_seconds_count{rpc_system_name="connectrpc",rpc_method="${METHOD}",rpc_response_status_code="NOT_FOUND"} 1`,
+    `rpc_client_call_duration_seconds_count{${labels}} 1`,
+    'db_client_operation_duration_seconds_count{db_system_name="postgresql",db_operation_name="find_account"} 1',
+    'db_client_operation_duration_seconds_count{db_system_name="postgresql",db_operation_name="find_account",error_type="40001"} 1',
   ]) {
     assert.ok(text.includes(line), `${line}\n${text}`);
   }
@@ -149,13 +162,14 @@ test("calls are counted in the Prometheus text by method, code and duration", as
 test("a value on a bucket's bound belongs to that bucket", async (t) => {
   const telemetry = start(t, 0);
   telemetry.recordRpc({ method: METHOD, code: "OK", seconds: 0.005 });
-  assert.match(await telemetry.prometheusText(), /duration_bucket\{[^}]*le="0.0025"\} 0\n[^\n]*le="0.005"\} 1/);
+  assert.match(await telemetry.prometheusText(), /duration_seconds_bucket\{[^}]*le="0.0025"\} 0\n[^\n]*le="0.005"\} 1/);
 });
 
 test("a flood of method names ends in one series for the rest", async (t) => {
   const telemetry = start(t, 0);
-  for (let index = 0; index < 2_100; index += 1) telemetry.recordRpc({ method: `method-${index}`, code: "OK", seconds: 0.001 });
-  const counts = (await telemetry.prometheusText()).match(/^rpc_server_call_duration_count.*$/gm) ?? [];
+  for (let index = 0; index < 2_100; index += 1)
+    telemetry.recordRpc({ method: `method-${index}`, code: "OK", seconds: 0.001 });
+  const counts = (await telemetry.prometheusText()).match(/^rpc_server_call_duration_seconds_count.*$/gm) ?? [];
   assert.equal(counts.length, 2_001);
   assert.ok(counts.some((line) => line.endsWith('{otel_metric_overflow="true"} 100')));
 });
@@ -163,7 +177,9 @@ test("a flood of method names ends in one series for the rest", async (t) => {
 test("pools, gauges and the runtime are read when asked, and no longer once disposed", async (t) => {
   const telemetry = start(t, 0);
   const pool = telemetry.observePool("registry", () => ({ used: 2, idle: 3, pending: 1, max: 16 }));
-  const lag = telemetry.observeGauge("fujie.outbox.lag", "Age of the oldest message, in seconds", () => 7, { destination: "audit" });
+  const lag = telemetry.observeGauge("fujie.outbox.lag", "Age of the oldest message, in seconds", () => 7, {
+    destination: "audit",
+  });
   const text = await telemetry.prometheusText();
   for (const line of [
     'db_client_connection_count{db_client_connection_pool_name="registry",db_client_connection_state="used"} 2',
@@ -171,8 +187,8 @@ test("pools, gauges and the runtime are read when asked, and no longer once disp
     'db_client_connection_pending_requests{db_client_connection_pool_name="registry"} 1',
     'fujie_outbox_lag{destination="audit"} 7',
     "nodejs_eventloop_utilization ",
-    "process_memory_usage ",
-    'process_cpu_time_total{cpu_mode="user"} ',
+    "process_memory_usage_bytes ",
+    'process_cpu_time_seconds_total{cpu_mode="user"} ',
     'service_name="trust-gateway"',
   ]) {
     assert.ok(text.includes(line), line);

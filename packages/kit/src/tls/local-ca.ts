@@ -38,6 +38,7 @@ export interface LocalCa {
 
 const KEY_ALGORITHM = { name: "ECDSA", namedCurve: "P-256" };
 const SIGNING_ALGORITHM = { name: "ECDSA", hash: "SHA-256" };
+const AUTHORITY_NAME = "CN=Fujie local authority";
 const DAY_MS = 86_400_000;
 const CA_LIFE_MS = 3_650 * DAY_MS;
 const SERVICE_LIFE_MS = 90 * DAY_MS;
@@ -74,7 +75,6 @@ export async function createLocalCa(
 
 interface Authority {
   readonly certificate: X509Certificate;
-  readonly pem: string;
   readonly key: webcrypto.CryptoKey;
 }
 
@@ -82,7 +82,7 @@ async function makeAuthority(dir: string, authorityDir: string, nowMs: number): 
   const keys = await generateKeys();
   const certificate = await X509CertificateGenerator.createSelfSigned({
     serialNumber: newSerialNumber(),
-    name: "CN=Fujie local authority",
+    name: AUTHORITY_NAME,
     notBefore: new Date(nowMs - BACKDATE_MS),
     notAfter: new Date(nowMs + CA_LIFE_MS),
     signingAlgorithm: SIGNING_ALGORITHM,
@@ -108,8 +108,7 @@ async function makeAuthority(dir: string, authorityDir: string, nowMs: number): 
 
 async function openAuthority(authorityDir: string): Promise<Authority> {
   const [certFile, keyFile] = [join(authorityDir, "ca.pem"), join(authorityDir, "ca.key")];
-  const pem = readFileSync(certFile, "utf8");
-  const certificate = new X509Certificate(pem);
+  const certificate = new X509Certificate(readFileSync(certFile));
   let privateKey: KeyObject;
   try {
     privateKey = createPrivateKey(readFileSync(keyFile));
@@ -117,7 +116,7 @@ async function openAuthority(authorityDir: string): Promise<Authority> {
     throw new IdentityError(`${keyFile} is not a private key in PEM`);
   }
   if (!certificate.checkPrivateKey(privateKey)) throw new IdentityError(`${keyFile} is not the key of ${certFile}`);
-  return { certificate, pem, key: privateKey.toCryptoKey(KEY_ALGORITHM, false, ["sign"]) };
+  return { certificate, key: privateKey.toCryptoKey(KEY_ALGORITHM, false, ["sign"]) };
 }
 
 async function issue(
@@ -138,7 +137,7 @@ async function issue(
   const certificate = await X509CertificateGenerator.create({
     serialNumber: newSerialNumber(),
     subject: `CN=${name}`,
-    issuer: "CN=Fujie local authority",
+    issuer: AUTHORITY_NAME,
     notBefore: new Date(nowMs - BACKDATE_MS),
     notAfter: new Date(Math.min(nowMs + SERVICE_LIFE_MS, authority.certificate.validToDate.getTime())),
     signingAlgorithm: SIGNING_ALGORITHM,

@@ -31,7 +31,12 @@ test("OpenSSL verifies an issued certificate for both sides of TLS, strictly and
   const { certFile, caFile } = await ca.issueService("auth", { hosts: ["auth.internal"] });
   for (const purpose of ["sslserver", "sslclient"]) {
     const args = ["verify", "-x509_strict", "-purpose", purpose, "-CAfile", caFile];
-    for (const name of [["-verify_hostname", "localhost"], ["-verify_hostname", "auth.internal"], ["-verify_ip", "127.0.0.1"], ["-verify_ip", "::1"]]) {
+    for (const name of [
+      ["-verify_hostname", "localhost"],
+      ["-verify_hostname", "auth.internal"],
+      ["-verify_ip", "127.0.0.1"],
+      ["-verify_ip", "::1"],
+    ]) {
       assert.match(execFileSync("openssl", [...args, ...name, certFile], { encoding: "utf8" }), /: OK/);
     }
   }
@@ -134,7 +139,19 @@ test("an identity that is missing, expired, nameless or not of its key is refuse
   const files = await ca.issueService("auth");
   const other = await ca.issueService("audit");
   const nameless = { ...files, certFile: join(dir, "nameless.pem") };
-  execFileSync("openssl", ["req", "-x509", "-new", "-key", files.keyFile, "-subj", "/CN=auth", "-days", "9", "-out", nameless.certFile]);
+  execFileSync("openssl", [
+    "req",
+    "-x509",
+    "-new",
+    "-key",
+    files.keyFile,
+    "-subj",
+    "/CN=auth",
+    "-days",
+    "9",
+    "-out",
+    nameless.certFile,
+  ]);
   const expired = manualClock(clock.nowMs() + 91 * DAY_MS);
   const options = { clock, watchIntervalMs: 0 };
   assert.throws(() => loadIdentity({ ...files, keyFile: "/nowhere" }, options), IdentityError);
@@ -151,11 +168,14 @@ test("two services meet over mutual TLS and know each other's names", async (t) 
   using client = loadIdentity(await ca.issueService("auth"), { watchIntervalMs: 0 });
   const { cert, key, ca: authorities } = server;
   const peers: (string | undefined)[] = [];
-  const listener = createServer({ cert, key, ca: authorities, requestCert: true, rejectUnauthorized: true }, (socket) => {
-    const peer: PeerCertificate = socket.getPeerCertificate();
-    peers.push(peerNameFromCertificate(peer));
-    socket.end();
-  });
+  const listener = createServer(
+    { cert, key, ca: authorities, requestCert: true, rejectUnauthorized: true },
+    (socket) => {
+      const peer: PeerCertificate = socket.getPeerCertificate();
+      peers.push(peerNameFromCertificate(peer));
+      socket.end();
+    },
+  );
   listener.listen(0, "127.0.0.1");
   await once(listener, "listening");
   t.after(() => listener.close());

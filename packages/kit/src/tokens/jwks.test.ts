@@ -9,7 +9,11 @@ import { remoteJwks, staticJwks } from "./jwks.ts";
 const START_MS = Date.UTC(2026, 0, 1);
 
 function jwkOf(kid: string): JsonWebKey {
-  return { ...generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ format: "jwk" }), kid, alg: "ES256" };
+  return {
+    ...generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ format: "jwk" }),
+    kid,
+    alg: "ES256",
+  };
 }
 
 /** An issuer whose keys change and which counts how often it is asked. */

@@ -107,7 +107,11 @@ test("a good token gives all its claims", async () => {
 
 test("EdDSA tokens are accepted under an Ed25519 key, and audiences may be a list", async () => {
   const { verifier } = setUp();
-  const token = mint({ ...goodClaims(), aud: ["https://other", AUDIENCE] }, { ...GOOD_HEADER, alg: "EdDSA", kid: "ed-1" }, eddsa);
+  const token = mint(
+    { ...goodClaims(), aud: ["https://other", AUDIENCE] },
+    { ...GOOD_HEADER, alg: "EdDSA", kid: "ed-1" },
+    eddsa,
+  );
   assert.equal((await verifier.verify(token)).subject, "account-1");
 });
 
@@ -117,7 +121,10 @@ test("client credentials speak for their own client only", async () => {
   const own = await verifier.verify(mint({ ...claims, kind: "application", sub: "client-1" }));
   assert.equal(own.level, 0);
   assert.equal(own.application, "application-1");
-  assert.equal(await refusal(verifier, mint({ ...claims, kind: "application", sub: "account-1" })), "TOKEN_INVALID sub");
+  assert.equal(
+    await refusal(verifier, mint({ ...claims, kind: "application", sub: "account-1" })),
+    "TOKEN_INVALID sub",
+  );
 });
 
 test("a token seen before is verified synchronously, to the same object", async () => {
@@ -139,8 +146,12 @@ test("the cache is bounded: the oldest token makes room", async () => {
 
 test("headers: alg none, foreign algorithms and key confusion are refused", async () => {
   const { verifier } = setUp();
-  const hmacUnder = (key: KeyObject): SignInput => (input) =>
-    createHmac("sha256", key.export({ format: "pem", type: "spki" })).update(input).digest();
+  const hmacUnder =
+    (key: KeyObject): SignInput =>
+    (input) =>
+      createHmac("sha256", key.export({ format: "pem", type: "spki" }))
+        .update(input)
+        .digest();
   const rs256: SignInput = (input) => createSign("sha256").update(input).sign(rsa.privateKey);
   const cases: readonly (readonly [string, string])[] = [
     [`${encode({ ...GOOD_HEADER, alg: "none" })}.${encode(goodClaims())}.`, "TOKEN_INVALID form"],
@@ -168,14 +179,27 @@ test("headers: jku, jwk, x5u, x5c, crit, b64, zip and unknown members are refuse
     zip: "DEF",
   };
   for (const [member, value] of Object.entries(members)) {
-    assert.equal(await refusal(verifier, mint(goodClaims(), { ...GOOD_HEADER, [member]: value })), `TOKEN_INVALID ${member}`);
+    assert.equal(
+      await refusal(verifier, mint(goodClaims(), { ...GOOD_HEADER, [member]: value })),
+      `TOKEN_INVALID ${member}`,
+    );
   }
   assert.equal(await refusal(verifier, mint(goodClaims(), { ...GOOD_HEADER, secret: 1 })), "TOKEN_INVALID header");
 });
 
 test("headers: a key id is a plain name, never a path, a query or an inherited property", async () => {
   const { verifier } = setUp();
-  const kids = ["../../dev/null", "' OR 1=1 --", "ec-1\u0000", "https://evil.example", "", "a".repeat(129), 7, null, ["ec-1"]];
+  const kids = [
+    "../../dev/null",
+    "' OR 1=1 --",
+    "ec-1\u0000",
+    "https://evil.example",
+    "",
+    "a".repeat(129),
+    7,
+    null,
+    ["ec-1"],
+  ];
   for (const kid of [...kids, undefined, "__proto__", "constructor", "unknown"]) {
     assert.equal(await refusal(verifier, mint(goodClaims(), { ...GOOD_HEADER, kid })), "TOKEN_INVALID kid");
   }
@@ -227,7 +251,11 @@ test("claims: each wrong or missing one is refused by its name", async () => {
     ["lifetime", { exp: now }],
   ];
   for (const [check, change] of wrong) {
-    assert.equal(await refusal(verifier, mint({ ...goodClaims(), ...change })), `TOKEN_INVALID ${check}`, JSON.stringify(change));
+    assert.equal(
+      await refusal(verifier, mint({ ...goodClaims(), ...change })),
+      `TOKEN_INVALID ${check}`,
+      JSON.stringify(change),
+    );
   }
 });
 

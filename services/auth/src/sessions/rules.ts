@@ -9,8 +9,8 @@
  * A session that is not live gives no token, whatever cookie, code or refresh token still names it.
  */
 
-/** RFC 8176: a password, or a signature by a key that came with a certificate. */
-export type SignInMethod = "pwd" | "swk";
+/** RFC 8176: a password, or proof that one holds the key of a certificate. */
+export type SignInMethod = "pwd" | "pop";
 
 export interface Session {
   /** UUIDv7; the `sid` of its tokens. */

@@ -9,7 +9,7 @@ import {
   type RegistrationService,
   RegistrationState,
 } from "@fujie/api/fujie/registry/v1/registrations";
-import { transaction, uuidv7 } from "@fujie/kit/db";
+import { isUuid, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
 import { type Owners, subjectOf } from "@fujie/kit/serve";
@@ -21,7 +21,6 @@ import { recordingRefusals } from "../refusals.ts";
 import { runOnce } from "../repeatable.ts";
 import { claimIdentifier } from "../subjects/store.ts";
 import { identifierDigests, storeIdentity } from "../subjects/vault.ts";
-import { isUuid } from "../uuid.ts";
 import { requireAcceptance } from "./acceptance.ts";
 import { agreementAt } from "./agreements/index.ts";
 import { type Applicant, dayInChina, readApplicant } from "./rules.ts";

@@ -108,6 +108,128 @@ export declare type EchoResponse = Message<"fujie.testing.v1.EchoResponse"> & {
 export declare const EchoResponseSchema: GenMessage<EchoResponse>;
 
 /**
+ * Something to send back.
+ *
+ * @generated from message fujie.testing.v1.BounceRequest
+ */
+export declare type BounceRequest = Message<"fujie.testing.v1.BounceRequest"> & {
+  /**
+   * An id.
+   *
+   * @generated from field: string account_id = 1;
+   */
+  accountId: string;
+
+  /**
+   * Any text.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+
+  /**
+   * Any number.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+};
+
+/**
+ * Describes the message fujie.testing.v1.BounceRequest.
+ * Use `create(BounceRequestSchema)` to create a new message.
+ */
+export declare const BounceRequestSchema: GenMessage<BounceRequest>;
+
+/**
+ * What was sent.
+ *
+ * @generated from message fujie.testing.v1.BounceResponse
+ */
+export declare type BounceResponse = Message<"fujie.testing.v1.BounceResponse"> & {
+  /**
+   * The text.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+
+  /**
+   * The number.
+   *
+   * @generated from field: int32 number = 2;
+   */
+  number: number;
+};
+
+/**
+ * Describes the message fujie.testing.v1.BounceResponse.
+ * Use `create(BounceResponseSchema)` to create a new message.
+ */
+export declare const BounceResponseSchema: GenMessage<BounceResponse>;
+
+/**
+ * The same on the wire as BounceRequest, with rules.
+ *
+ * @generated from message fujie.testing.v1.MeasureRequest
+ */
+export declare type MeasureRequest = Message<"fujie.testing.v1.MeasureRequest"> & {
+  /**
+   * The caller's account.
+   *
+   * @generated from field: string account_id = 1;
+   */
+  accountId: string;
+
+  /**
+   * A text of bounded length.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+
+  /**
+   * A number with a bound.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+};
+
+/**
+ * Describes the message fujie.testing.v1.MeasureRequest.
+ * Use `create(MeasureRequestSchema)` to create a new message.
+ */
+export declare const MeasureRequestSchema: GenMessage<MeasureRequest>;
+
+/**
+ * What was sent.
+ *
+ * @generated from message fujie.testing.v1.MeasureResponse
+ */
+export declare type MeasureResponse = Message<"fujie.testing.v1.MeasureResponse"> & {
+  /**
+   * The text.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+
+  /**
+   * The number.
+   *
+   * @generated from field: int32 number = 2;
+   */
+  number: number;
+};
+
+/**
+ * Describes the message fujie.testing.v1.MeasureResponse.
+ * Use `create(MeasureResponseSchema)` to create a new message.
+ */
+export declare const MeasureResponseSchema: GenMessage<MeasureResponse>;
+
+/**
  * Nothing.
  *
  * @generated from message fujie.testing.v1.WaitRequest
@@ -631,6 +753,26 @@ export declare const ProbeService: GenService<{
     methodKind: "unary";
     input: typeof EchoRequestSchema;
     output: typeof EchoResponseSchema;
+  };
+  /**
+   * Answers with what it was sent: a message without any rule, to measure the bare way through.
+   *
+   * @generated from rpc fujie.testing.v1.ProbeService.Bounce
+   */
+  bounce: {
+    methodKind: "unary";
+    input: typeof BounceRequestSchema;
+    output: typeof BounceResponseSchema;
+  };
+  /**
+   * Answers with what it was sent, behind every step of the pipeline.
+   *
+   * @generated from rpc fujie.testing.v1.ProbeService.Measure
+   */
+  measure: {
+    methodKind: "unary";
+    input: typeof MeasureRequestSchema;
+    output: typeof MeasureResponseSchema;
   };
   /**
    * Waits until it is cancelled.

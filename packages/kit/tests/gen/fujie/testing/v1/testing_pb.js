@@ -14,7 +14,7 @@ import { file_fujie_options_v1_options } from "../../options/v1/options_pb.js";
 export const file_fujie_testing_v1_testing =
   /*@__PURE__*/
   fileDesc(
-    "Ch5mdWppZS90ZXN0aW5nL3YxL3Rlc3RpbmcucHJvdG8SEGZ1amllLnRlc3RpbmcudjEieAoLRWNob1JlcXVlc3QSEgoEdGV4dBgBIAEoCUIEkOcYARISCgRkYXRhGAIgASgMQgSQ5xgBEhsKBm51bWJlchgDIAEoBUILukgEGgIoAJDnGAESJAoEcGFydBgEIAEoCzIWLmZ1amllLnRlc3RpbmcudjEuUGFydCIjCgRQYXJ0EhsKBG5hbWUYASABKAlCDbpIBnIEEAIYKJDnGAEiTAoMRWNob1Jlc3BvbnNlEhIKBHRleHQYASABKAlCBJDnGAESEgoEZGF0YRgCIAEoDEIEkOcYARIUCgZudW1iZXIYAyABKAVCBJDnGAEiDQoLV2FpdFJlcXVlc3QiDgoMV2FpdFJlc3BvbnNlIiMKC0ZhaWxSZXF1ZXN0EhQKBnJlYXNvbhgBIAEoCUIEkOcYASIOCgxGYWlsUmVzcG9uc2UiDwoNV2hvQW1JUmVxdWVzdCInCg5XaG9BbUlSZXNwb25zZRIVCgdzdWJqZWN0GAEgASgJQgSQ5xgBIjYKElJlYWRBY2NvdW50UmVxdWVzdBIgCgphY2NvdW50X2lkGAEgASgJQgy6SAVyA7ABAZDnGAEiKQoTUmVhZEFjY291bnRSZXNwb25zZRISCgRwZWVyGAEgASgJQgSQ5xgBIjgKF1JlYWRPcmdhbmlzYXRpb25SZXF1ZXN0Eh0KD29yZ2FuaXNhdGlvbl9pZBgBIAEoCUIEkOcYASIaChhSZWFkT3JnYW5pc2F0aW9uUmVzcG9uc2UiNgoWUmVhZEFwcGxpY2F0aW9uUmVxdWVzdBIcCg5hcHBsaWNhdGlvbl9pZBgBIAEoCUIEkOcYASIZChdSZWFkQXBwbGljYXRpb25SZXNwb25zZSIsChFSZWFkV2lkZ2V0UmVxdWVzdBIXCgl3aWRnZXRfaWQYASABKAlCBJDnGAEiFAoSUmVhZFdpZGdldFJlc3BvbnNlIhMKEUFkbWluaXN0ZXJSZXF1ZXN0IhQKEkFkbWluaXN0ZXJSZXNwb25zZSISChBSZXBsaWNhdGVSZXF1ZXN0IicKEVJlcGxpY2F0ZVJlc3BvbnNlEhIKBHBlZXIYASABKAlCBJDnGAEiLwoQQ291bnREb3duUmVxdWVzdBIbCgRmcm9tGAEgASgFQg26SAYaBBjAhD2Q5xgBIikKEUNvdW50RG93blJlc3BvbnNlEhQKBm51bWJlchgBIAEoBUIEkOcYASIpCgpTdW1SZXF1ZXN0EhsKBm51bWJlchgBIAEoBUILukgEGgIoAJDnGAEiIAoLU3VtUmVzcG9uc2USEQoDc3VtGAEgASgFQgSQ5xgBIjsKC0NoYXRSZXF1ZXN0EhgKCmFjY291bnRfaWQYASABKAlCBJDnGAESEgoEdGV4dBgCIAEoCUIEkOcYASIiCgxDaGF0UmVzcG9uc2USEgoEdGV4dBgBIAEoCUIEkOcYASIPCg1Gb3JnZXRSZXF1ZXN0IhAKDkZvcmdldFJlc3BvbnNlIiYKDk1pc3Rha2VSZXF1ZXN0EhQKBm51bWJlchgBIAEoBUIEkOcYASIRCg9NaXN0YWtlUmVzcG9uc2UiJgoOTWlzbmFtZVJlcXVlc3QSFAoGbnVtYmVyGAEgASgFQgSQ5xgBIhEKD01pc25hbWVSZXNwb25zZTKECwoMUHJvYmVTZXJ2aWNlEk0KBEVjaG8SHS5mdWppZS50ZXN0aW5nLnYxLkVjaG9SZXF1ZXN0Gh4uZnVqaWUudGVzdGluZy52MS5FY2hvUmVzcG9uc2UiBornGAIQARJQCgRXYWl0Eh0uZnVqaWUudGVzdGluZy52MS5XYWl0UmVxdWVzdBoeLmZ1amllLnRlc3RpbmcudjEuV2FpdFJlc3BvbnNlIgmK5xgFEAE4lgESTQoERmFpbBIdLmZ1amllLnRlc3RpbmcudjEuRmFpbFJlcXVlc3QaHi5mdWppZS50ZXN0aW5nLnYxLkZhaWxSZXNwb25zZSIGiucYAhABEl8KBldob0FtSRIfLmZ1amllLnRlc3RpbmcudjEuV2hvQW1JUmVxdWVzdBogLmZ1amllLnRlc3RpbmcudjEuV2hvQW1JUmVzcG9uc2UiEornGA4KCnByb2JlLnJlYWQQAxKAAQoLUmVhZEFjY291bnQSJC5mdWppZS50ZXN0aW5nLnYxLlJlYWRBY2NvdW50UmVxdWVzdBolLmZ1amllLnRlc3RpbmcudjEuUmVhZEFjY291bnRSZXNwb25zZSIkiucYIAoKcHJvYmUucmVhZBAEGgphY2NvdW50X2lkKgRhdXRoEpsBChBSZWFkT3JnYW5pc2F0aW9uEikuZnVqaWUudGVzdGluZy52MS5SZWFkT3JnYW5pc2F0aW9uUmVxdWVzdBoqLmZ1amllLnRlc3RpbmcudjEuUmVhZE9yZ2FuaXNhdGlvblJlc3BvbnNlIjCK5xgsCgpwcm9iZS5yZWFkCgtwcm9iZS5hZG1pbhAFGg9vcmdhbmlzYXRpb25faWQSigEKD1JlYWRBcHBsaWNhdGlvbhIoLmZ1amllLnRlc3RpbmcudjEuUmVhZEFwcGxpY2F0aW9uUmVxdWVzdBopLmZ1amllLnRlc3RpbmcudjEuUmVhZEFwcGxpY2F0aW9uUmVzcG9uc2UiIornGB4KCnByb2JlLnJlYWQQBhoOYXBwbGljYXRpb25faWQSfgoKUmVhZFdpZGdldBIjLmZ1amllLnRlc3RpbmcudjEuUmVhZFdpZGdldFJlcXVlc3QaJC5mdWppZS50ZXN0aW5nLnYxLlJlYWRXaWRnZXRSZXNwb25zZSIliucYIQoKcHJvYmUucmVhZBAHGgl3aWRnZXRfaWQiBndpZGdldBJuCgpBZG1pbmlzdGVyEiMuZnVqaWUudGVzdGluZy52MS5BZG1pbmlzdGVyUmVxdWVzdBokLmZ1amllLnRlc3RpbmcudjEuQWRtaW5pc3RlclJlc3BvbnNlIhWK5xgRCgtwcm9iZS5hZG1pbhAIMAESbAoJUmVwbGljYXRlEiIuZnVqaWUudGVzdGluZy52MS5SZXBsaWNhdGVSZXF1ZXN0GiMuZnVqaWUudGVzdGluZy52MS5SZXBsaWNhdGVSZXNwb25zZSIWiucYEhACKgRhdXRoKghyZWdpc3RyeRJeCglDb3VudERvd24SIi5mdWppZS50ZXN0aW5nLnYxLkNvdW50RG93blJlcXVlc3QaIy5mdWppZS50ZXN0aW5nLnYxLkNvdW50RG93blJlc3BvbnNlIgaK5xgCEAEwARJMCgNTdW0SHC5mdWppZS50ZXN0aW5nLnYxLlN1bVJlcXVlc3QaHS5mdWppZS50ZXN0aW5nLnYxLlN1bVJlc3BvbnNlIgaK5xgCEAEoARJpCgRDaGF0Eh0uZnVqaWUudGVzdGluZy52MS5DaGF0UmVxdWVzdBoeLmZ1amllLnRlc3RpbmcudjEuQ2hhdFJlc3BvbnNlIh6K5xgaCgpwcm9iZS5yZWFkEAQaCmFjY291bnRfaWQoATABMmAKD0NhcmVsZXNzU2VydmljZRJNCgZGb3JnZXQSHy5mdWppZS50ZXN0aW5nLnYxLkZvcmdldFJlcXVlc3QaIC5mdWppZS50ZXN0aW5nLnYxLkZvcmdldFJlc3BvbnNlIgAyfQoPTWlzdGFrZW5TZXJ2aWNlEmoKB01pc3Rha2USIC5mdWppZS50ZXN0aW5nLnYxLk1pc3Rha2VSZXF1ZXN0GiEuZnVqaWUudGVzdGluZy52MS5NaXN0YWtlUmVzcG9uc2UiGornGBYKCnByb2JlLnJlYWQQBBoGYWJzZW50MnwKDk51bWVyaWNTZXJ2aWNlEmoKB01pc25hbWUSIC5mdWppZS50ZXN0aW5nLnYxLk1pc25hbWVSZXF1ZXN0GiEuZnVqaWUudGVzdGluZy52MS5NaXNuYW1lUmVzcG9uc2UiGornGBYKCnByb2JlLnJlYWQQBBoGbnVtYmVyYgZwcm90bzM",
+    "Ch5mdWppZS90ZXN0aW5nL3YxL3Rlc3RpbmcucHJvdG8SEGZ1amllLnRlc3RpbmcudjEieAoLRWNob1JlcXVlc3QSEgoEdGV4dBgBIAEoCUIEkOcYARISCgRkYXRhGAIgASgMQgSQ5xgBEhsKBm51bWJlchgDIAEoBUILukgEGgIoAJDnGAESJAoEcGFydBgEIAEoCzIWLmZ1amllLnRlc3RpbmcudjEuUGFydCIjCgRQYXJ0EhsKBG5hbWUYASABKAlCDbpIBnIEEAIYKJDnGAEiTAoMRWNob1Jlc3BvbnNlEhIKBHRleHQYASABKAlCBJDnGAESEgoEZGF0YRgCIAEoDEIEkOcYARIUCgZudW1iZXIYAyABKAVCBJDnGAEiUwoNQm91bmNlUmVxdWVzdBIYCgphY2NvdW50X2lkGAEgASgJQgSQ5xgBEhIKBHRleHQYAiABKAlCBJDnGAESFAoGbnVtYmVyGAMgASgFQgSQ5xgBIjoKDkJvdW5jZVJlc3BvbnNlEhIKBHRleHQYASABKAlCBJDnGAESFAoGbnVtYmVyGAIgASgFQgSQ5xgBIm0KDk1lYXN1cmVSZXF1ZXN0EiAKCmFjY291bnRfaWQYASABKAlCDLpIBXIDsAEBkOcYARIcCgR0ZXh0GAIgASgJQg66SAdyBRABGPQDkOcYARIbCgZudW1iZXIYAyABKAVCC7pIBBoCKACQ5xgBIjsKD01lYXN1cmVSZXNwb25zZRISCgR0ZXh0GAEgASgJQgSQ5xgBEhQKBm51bWJlchgCIAEoBUIEkOcYASINCgtXYWl0UmVxdWVzdCIOCgxXYWl0UmVzcG9uc2UiIwoLRmFpbFJlcXVlc3QSFAoGcmVhc29uGAEgASgJQgSQ5xgBIg4KDEZhaWxSZXNwb25zZSIPCg1XaG9BbUlSZXF1ZXN0IicKDldob0FtSVJlc3BvbnNlEhUKB3N1YmplY3QYASABKAlCBJDnGAEiNgoSUmVhZEFjY291bnRSZXF1ZXN0EiAKCmFjY291bnRfaWQYASABKAlCDLpIBXIDsAEBkOcYASIpChNSZWFkQWNjb3VudFJlc3BvbnNlEhIKBHBlZXIYASABKAlCBJDnGAEiOAoXUmVhZE9yZ2FuaXNhdGlvblJlcXVlc3QSHQoPb3JnYW5pc2F0aW9uX2lkGAEgASgJQgSQ5xgBIhoKGFJlYWRPcmdhbmlzYXRpb25SZXNwb25zZSI2ChZSZWFkQXBwbGljYXRpb25SZXF1ZXN0EhwKDmFwcGxpY2F0aW9uX2lkGAEgASgJQgSQ5xgBIhkKF1JlYWRBcHBsaWNhdGlvblJlc3BvbnNlIiwKEVJlYWRXaWRnZXRSZXF1ZXN0EhcKCXdpZGdldF9pZBgBIAEoCUIEkOcYASIUChJSZWFkV2lkZ2V0UmVzcG9uc2UiEwoRQWRtaW5pc3RlclJlcXVlc3QiFAoSQWRtaW5pc3RlclJlc3BvbnNlIhIKEFJlcGxpY2F0ZVJlcXVlc3QiJwoRUmVwbGljYXRlUmVzcG9uc2USEgoEcGVlchgBIAEoCUIEkOcYASIvChBDb3VudERvd25SZXF1ZXN0EhsKBGZyb20YASABKAVCDbpIBhoEGMCEPZDnGAEiKQoRQ291bnREb3duUmVzcG9uc2USFAoGbnVtYmVyGAEgASgFQgSQ5xgBIikKClN1bVJlcXVlc3QSGwoGbnVtYmVyGAEgASgFQgu6SAQaAigAkOcYASIgCgtTdW1SZXNwb25zZRIRCgNzdW0YASABKAVCBJDnGAEiOwoLQ2hhdFJlcXVlc3QSGAoKYWNjb3VudF9pZBgBIAEoCUIEkOcYARISCgR0ZXh0GAIgASgJQgSQ5xgBIiIKDENoYXRSZXNwb25zZRISCgR0ZXh0GAEgASgJQgSQ5xgBIg8KDUZvcmdldFJlcXVlc3QiEAoORm9yZ2V0UmVzcG9uc2UiJgoOTWlzdGFrZVJlcXVlc3QSFAoGbnVtYmVyGAEgASgFQgSQ5xgBIhEKD01pc3Rha2VSZXNwb25zZSImCg5NaXNuYW1lUmVxdWVzdBIUCgZudW1iZXIYASABKAVCBJDnGAEiEQoPTWlzbmFtZVJlc3BvbnNlMskMCgxQcm9iZVNlcnZpY2USTQoERWNobxIdLmZ1amllLnRlc3RpbmcudjEuRWNob1JlcXVlc3QaHi5mdWppZS50ZXN0aW5nLnYxLkVjaG9SZXNwb25zZSIGiucYAhABElMKBkJvdW5jZRIfLmZ1amllLnRlc3RpbmcudjEuQm91bmNlUmVxdWVzdBogLmZ1amllLnRlc3RpbmcudjEuQm91bmNlUmVzcG9uc2UiBornGAIQARJuCgdNZWFzdXJlEiAuZnVqaWUudGVzdGluZy52MS5NZWFzdXJlUmVxdWVzdBohLmZ1amllLnRlc3RpbmcudjEuTWVhc3VyZVJlc3BvbnNlIh6K5xgaCgpwcm9iZS5yZWFkEAQaCmFjY291bnRfaWQSUAoEV2FpdBIdLmZ1amllLnRlc3RpbmcudjEuV2FpdFJlcXVlc3QaHi5mdWppZS50ZXN0aW5nLnYxLldhaXRSZXNwb25zZSIJiucYBRABOJYBEk0KBEZhaWwSHS5mdWppZS50ZXN0aW5nLnYxLkZhaWxSZXF1ZXN0Gh4uZnVqaWUudGVzdGluZy52MS5GYWlsUmVzcG9uc2UiBornGAIQARJfCgZXaG9BbUkSHy5mdWppZS50ZXN0aW5nLnYxLldob0FtSVJlcXVlc3QaIC5mdWppZS50ZXN0aW5nLnYxLldob0FtSVJlc3BvbnNlIhKK5xgOCgpwcm9iZS5yZWFkEAMSgAEKC1JlYWRBY2NvdW50EiQuZnVqaWUudGVzdGluZy52MS5SZWFkQWNjb3VudFJlcXVlc3QaJS5mdWppZS50ZXN0aW5nLnYxLlJlYWRBY2NvdW50UmVzcG9uc2UiJIrnGCAKCnByb2JlLnJlYWQQBBoKYWNjb3VudF9pZCoEYXV0aBKbAQoQUmVhZE9yZ2FuaXNhdGlvbhIpLmZ1amllLnRlc3RpbmcudjEuUmVhZE9yZ2FuaXNhdGlvblJlcXVlc3QaKi5mdWppZS50ZXN0aW5nLnYxLlJlYWRPcmdhbmlzYXRpb25SZXNwb25zZSIwiucYLAoKcHJvYmUucmVhZAoLcHJvYmUuYWRtaW4QBRoPb3JnYW5pc2F0aW9uX2lkEooBCg9SZWFkQXBwbGljYXRpb24SKC5mdWppZS50ZXN0aW5nLnYxLlJlYWRBcHBsaWNhdGlvblJlcXVlc3QaKS5mdWppZS50ZXN0aW5nLnYxLlJlYWRBcHBsaWNhdGlvblJlc3BvbnNlIiKK5xgeCgpwcm9iZS5yZWFkEAYaDmFwcGxpY2F0aW9uX2lkEn4KClJlYWRXaWRnZXQSIy5mdWppZS50ZXN0aW5nLnYxLlJlYWRXaWRnZXRSZXF1ZXN0GiQuZnVqaWUudGVzdGluZy52MS5SZWFkV2lkZ2V0UmVzcG9uc2UiJYrnGCEKCnByb2JlLnJlYWQQBxoJd2lkZ2V0X2lkIgZ3aWRnZXQSbgoKQWRtaW5pc3RlchIjLmZ1amllLnRlc3RpbmcudjEuQWRtaW5pc3RlclJlcXVlc3QaJC5mdWppZS50ZXN0aW5nLnYxLkFkbWluaXN0ZXJSZXNwb25zZSIViucYEQoLcHJvYmUuYWRtaW4QCDABEmwKCVJlcGxpY2F0ZRIiLmZ1amllLnRlc3RpbmcudjEuUmVwbGljYXRlUmVxdWVzdBojLmZ1amllLnRlc3RpbmcudjEuUmVwbGljYXRlUmVzcG9uc2UiFornGBIQAioEYXV0aCoIcmVnaXN0cnkSXgoJQ291bnREb3duEiIuZnVqaWUudGVzdGluZy52MS5Db3VudERvd25SZXF1ZXN0GiMuZnVqaWUudGVzdGluZy52MS5Db3VudERvd25SZXNwb25zZSIGiucYAhABMAESTAoDU3VtEhwuZnVqaWUudGVzdGluZy52MS5TdW1SZXF1ZXN0Gh0uZnVqaWUudGVzdGluZy52MS5TdW1SZXNwb25zZSIGiucYAhABKAESaQoEQ2hhdBIdLmZ1amllLnRlc3RpbmcudjEuQ2hhdFJlcXVlc3QaHi5mdWppZS50ZXN0aW5nLnYxLkNoYXRSZXNwb25zZSIeiucYGgoKcHJvYmUucmVhZBAEGgphY2NvdW50X2lkKAEwATJgCg9DYXJlbGVzc1NlcnZpY2USTQoGRm9yZ2V0Eh8uZnVqaWUudGVzdGluZy52MS5Gb3JnZXRSZXF1ZXN0GiAuZnVqaWUudGVzdGluZy52MS5Gb3JnZXRSZXNwb25zZSIAMn0KD01pc3Rha2VuU2VydmljZRJqCgdNaXN0YWtlEiAuZnVqaWUudGVzdGluZy52MS5NaXN0YWtlUmVxdWVzdBohLmZ1amllLnRlc3RpbmcudjEuTWlzdGFrZVJlc3BvbnNlIhqK5xgWCgpwcm9iZS5yZWFkEAQaBmFic2VudDJ8Cg5OdW1lcmljU2VydmljZRJqCgdNaXNuYW1lEiAuZnVqaWUudGVzdGluZy52MS5NaXNuYW1lUmVxdWVzdBohLmZ1amllLnRlc3RpbmcudjEuTWlzbmFtZVJlc3BvbnNlIhqK5xgWCgpwcm9iZS5yZWFkEAQaBm51bWJlcmIGcHJvdG8z",
     [file_buf_validate_validate, file_fujie_options_v1_options],
   );
 
@@ -37,184 +37,208 @@ export const PartSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testin
 export const EchoResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 2);
 
 /**
+ * Describes the message fujie.testing.v1.BounceRequest.
+ * Use `create(BounceRequestSchema)` to create a new message.
+ */
+export const BounceRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 3);
+
+/**
+ * Describes the message fujie.testing.v1.BounceResponse.
+ * Use `create(BounceResponseSchema)` to create a new message.
+ */
+export const BounceResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 4);
+
+/**
+ * Describes the message fujie.testing.v1.MeasureRequest.
+ * Use `create(MeasureRequestSchema)` to create a new message.
+ */
+export const MeasureRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 5);
+
+/**
+ * Describes the message fujie.testing.v1.MeasureResponse.
+ * Use `create(MeasureResponseSchema)` to create a new message.
+ */
+export const MeasureResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 6);
+
+/**
  * Describes the message fujie.testing.v1.WaitRequest.
  * Use `create(WaitRequestSchema)` to create a new message.
  */
-export const WaitRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 3);
+export const WaitRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 7);
 
 /**
  * Describes the message fujie.testing.v1.WaitResponse.
  * Use `create(WaitResponseSchema)` to create a new message.
  */
-export const WaitResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 4);
+export const WaitResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 8);
 
 /**
  * Describes the message fujie.testing.v1.FailRequest.
  * Use `create(FailRequestSchema)` to create a new message.
  */
-export const FailRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 5);
+export const FailRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 9);
 
 /**
  * Describes the message fujie.testing.v1.FailResponse.
  * Use `create(FailResponseSchema)` to create a new message.
  */
-export const FailResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 6);
+export const FailResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 10);
 
 /**
  * Describes the message fujie.testing.v1.WhoAmIRequest.
  * Use `create(WhoAmIRequestSchema)` to create a new message.
  */
-export const WhoAmIRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 7);
+export const WhoAmIRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 11);
 
 /**
  * Describes the message fujie.testing.v1.WhoAmIResponse.
  * Use `create(WhoAmIResponseSchema)` to create a new message.
  */
-export const WhoAmIResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 8);
+export const WhoAmIResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 12);
 
 /**
  * Describes the message fujie.testing.v1.ReadAccountRequest.
  * Use `create(ReadAccountRequestSchema)` to create a new message.
  */
-export const ReadAccountRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 9);
+export const ReadAccountRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 13);
 
 /**
  * Describes the message fujie.testing.v1.ReadAccountResponse.
  * Use `create(ReadAccountResponseSchema)` to create a new message.
  */
-export const ReadAccountResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 10);
+export const ReadAccountResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 14);
 
 /**
  * Describes the message fujie.testing.v1.ReadOrganisationRequest.
  * Use `create(ReadOrganisationRequestSchema)` to create a new message.
  */
-export const ReadOrganisationRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 11);
+export const ReadOrganisationRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 15);
 
 /**
  * Describes the message fujie.testing.v1.ReadOrganisationResponse.
  * Use `create(ReadOrganisationResponseSchema)` to create a new message.
  */
-export const ReadOrganisationResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 12);
+export const ReadOrganisationResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 16);
 
 /**
  * Describes the message fujie.testing.v1.ReadApplicationRequest.
  * Use `create(ReadApplicationRequestSchema)` to create a new message.
  */
-export const ReadApplicationRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 13);
+export const ReadApplicationRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 17);
 
 /**
  * Describes the message fujie.testing.v1.ReadApplicationResponse.
  * Use `create(ReadApplicationResponseSchema)` to create a new message.
  */
-export const ReadApplicationResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 14);
+export const ReadApplicationResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 18);
 
 /**
  * Describes the message fujie.testing.v1.ReadWidgetRequest.
  * Use `create(ReadWidgetRequestSchema)` to create a new message.
  */
-export const ReadWidgetRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 15);
+export const ReadWidgetRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 19);
 
 /**
  * Describes the message fujie.testing.v1.ReadWidgetResponse.
  * Use `create(ReadWidgetResponseSchema)` to create a new message.
  */
-export const ReadWidgetResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 16);
+export const ReadWidgetResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 20);
 
 /**
  * Describes the message fujie.testing.v1.AdministerRequest.
  * Use `create(AdministerRequestSchema)` to create a new message.
  */
-export const AdministerRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 17);
+export const AdministerRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 21);
 
 /**
  * Describes the message fujie.testing.v1.AdministerResponse.
  * Use `create(AdministerResponseSchema)` to create a new message.
  */
-export const AdministerResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 18);
+export const AdministerResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 22);
 
 /**
  * Describes the message fujie.testing.v1.ReplicateRequest.
  * Use `create(ReplicateRequestSchema)` to create a new message.
  */
-export const ReplicateRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 19);
+export const ReplicateRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 23);
 
 /**
  * Describes the message fujie.testing.v1.ReplicateResponse.
  * Use `create(ReplicateResponseSchema)` to create a new message.
  */
-export const ReplicateResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 20);
+export const ReplicateResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 24);
 
 /**
  * Describes the message fujie.testing.v1.CountDownRequest.
  * Use `create(CountDownRequestSchema)` to create a new message.
  */
-export const CountDownRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 21);
+export const CountDownRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 25);
 
 /**
  * Describes the message fujie.testing.v1.CountDownResponse.
  * Use `create(CountDownResponseSchema)` to create a new message.
  */
-export const CountDownResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 22);
+export const CountDownResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 26);
 
 /**
  * Describes the message fujie.testing.v1.SumRequest.
  * Use `create(SumRequestSchema)` to create a new message.
  */
-export const SumRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 23);
+export const SumRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 27);
 
 /**
  * Describes the message fujie.testing.v1.SumResponse.
  * Use `create(SumResponseSchema)` to create a new message.
  */
-export const SumResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 24);
+export const SumResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 28);
 
 /**
  * Describes the message fujie.testing.v1.ChatRequest.
  * Use `create(ChatRequestSchema)` to create a new message.
  */
-export const ChatRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 25);
+export const ChatRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 29);
 
 /**
  * Describes the message fujie.testing.v1.ChatResponse.
  * Use `create(ChatResponseSchema)` to create a new message.
  */
-export const ChatResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 26);
+export const ChatResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 30);
 
 /**
  * Describes the message fujie.testing.v1.ForgetRequest.
  * Use `create(ForgetRequestSchema)` to create a new message.
  */
-export const ForgetRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 27);
+export const ForgetRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 31);
 
 /**
  * Describes the message fujie.testing.v1.ForgetResponse.
  * Use `create(ForgetResponseSchema)` to create a new message.
  */
-export const ForgetResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 28);
+export const ForgetResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 32);
 
 /**
  * Describes the message fujie.testing.v1.MistakeRequest.
  * Use `create(MistakeRequestSchema)` to create a new message.
  */
-export const MistakeRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 29);
+export const MistakeRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 33);
 
 /**
  * Describes the message fujie.testing.v1.MistakeResponse.
  * Use `create(MistakeResponseSchema)` to create a new message.
  */
-export const MistakeResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 30);
+export const MistakeResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 34);
 
 /**
  * Describes the message fujie.testing.v1.MisnameRequest.
  * Use `create(MisnameRequestSchema)` to create a new message.
  */
-export const MisnameRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 31);
+export const MisnameRequestSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 35);
 
 /**
  * Describes the message fujie.testing.v1.MisnameResponse.
  * Use `create(MisnameResponseSchema)` to create a new message.
  */
-export const MisnameResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 32);
+export const MisnameResponseSchema = /*@__PURE__*/ messageDesc(file_fujie_testing_v1_testing, 36);
 
 /**
  * Every kind of call under every object rule.

@@ -1,0 +1,32 @@
+/** node src/main.ts [suite…]: runs the suites, prints their tables, keeps results/<suite>.json; fails on a missed target. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import type { SuiteResult } from "./suite.ts";
+
+const suites: Readonly<Record<string, () => Promise<{ run(machine: string): Promise<SuiteResult> }>>> = {
+  rpc: () => import("./rpc.ts"),
+};
+
+const wanted = process.argv.slice(2);
+const machine = `${cpus().length} × ${cpus()[0]?.model ?? "unknown"}, Node ${process.version}`;
+let met = true;
+for (const name of wanted.length === 0 ? Object.keys(suites) : wanted) {
+  const load = suites[name];
+  if (load === undefined) throw new Error(`no suite "${name}"; there are ${Object.keys(suites).join(", ")}`);
+  const result = await (await load()).run(machine);
+  console.table(
+    result.rows.map(({ measure, value, unit, baseline, ratio, target, ok }) => ({
+      measure,
+      value: `${Math.round(value)} ${unit}`,
+      baseline: Math.round(baseline),
+      ratio: ratio.toFixed(2),
+      target: `≥ ${target}`,
+      ok,
+    })),
+  );
+  const results = new URL("../results/", import.meta.url);
+  mkdirSync(results, { recursive: true });
+  writeFileSync(new URL(`${name}.json`, results), `${JSON.stringify(result, undefined, 2)}\n`);
+  met &&= result.rows.every(({ ok }) => ok);
+}
+process.exitCode = met ? 0 : 1;

@@ -1,0 +1,58 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { ConsentGrantSchema, SignedConsentGrantSchema } from "@fujie/api/fujie/trust/v1/consent";
+import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
+import { DomainError, fieldError } from "@fujie/kit/errors";
+import type { KeyedSignature, VersionedDigest } from "@fujie/kit/keys";
+import type { Application } from "../applications/store.ts";
+import type { Consent } from "./store.ts";
+
+/** How long a grant may be used. */
+export const GRANT_MS = 10 * 60_000;
+
+const TAG = Buffer.from("fujie-consent-grant-v1\n");
+
+/**
+ * Whether the application may be let do this at all. Throws CLAIM_UNSUPPORTED, APPLICATION_NOT_FOUND,
+ * APPLICATION_SUSPENDED, PURPOSE_NOT_REGISTERED.
+ */
+export function requireGrantable(
+  application: Pick<Application, "enabled" | "purposes"> | undefined,
+  wish: { readonly purpose: string; readonly claimType: ClaimType },
+): void {
+  if (wish.claimType !== ClaimType.PERSON_TWO_ELEMENT) {
+    throw fieldError("CLAIM_UNSUPPORTED", "claim_type", "must be PERSON_TWO_ELEMENT");
+  }
+  if (application === undefined) throw new DomainError("APPLICATION_NOT_FOUND");
+  if (!application.enabled) throw new DomainError("APPLICATION_SUSPENDED");
+  const purpose = application.purposes.find((each) => each.purpose === wish.purpose);
+  if (purpose?.claimTypes.includes("PERSON_TWO_ELEMENT") !== true) throw new DomainError("PURPOSE_NOT_REGISTERED");
+}
+
+/** The serialised grant (fujie/trust/v1/consent.proto). */
+export function composeGrant(consent: Omit<Consent, "withdrawnAt">, elements: VersionedDigest): Uint8Array {
+  const { grantId, applicationId, purpose, accountId } = consent;
+  const grant = create(ConsentGrantSchema, {
+    grantId,
+    applicationId,
+    purpose,
+    claimType: ClaimType.PERSON_TWO_ELEMENT,
+    elementsHmac: elements.digest,
+    hmacKeyVersion: elements.version,
+    grantTime: timestampFromDate(consent.grantedAt),
+    expireTime: timestampFromDate(consent.expireAt),
+    accountId,
+  });
+  return toBinary(ConsentGrantSchema, grant);
+}
+
+/** What the consent key signs of a grant. */
+export function grantSignedBytes(grant: Uint8Array): Uint8Array {
+  return Buffer.concat([TAG, grant]);
+}
+
+/** The text that is handed to the application. */
+export function encodeGrant(grant: Uint8Array, { keyId, signature }: KeyedSignature): string {
+  const signed = create(SignedConsentGrantSchema, { grant, signature, keyId });
+  return Buffer.from(toBinary(SignedConsentGrantSchema, signed)).toString("base64url");
+}

@@ -1,0 +1,151 @@
+import { type Queryable, statement, type Transaction } from "@fujie/kit/db";
+import type { VersionedDigest } from "@fujie/kit/keys";
+import { columnsOf } from "../subjects/store.ts";
+import type { OperatorRoleName } from "./rules.ts";
+
+export interface Operator {
+  readonly operatorId: string;
+  readonly role: OperatorRoleName;
+  /** The CA of the certificate that he is bound to. */
+  readonly caId: string;
+  readonly reviewedUntil: Date;
+}
+
+type Row = { [K in keyof Operator]: Operator[K] };
+
+const COLUMNS = `o.operator_id AS "operatorId", o.role, o.ca_id AS "caId", o.reviewed_until AS "reviewedUntil"`;
+
+const insertRow = statement(
+  "operator.insert",
+  `INSERT INTO operator (operator_id, role, ca_id, reviewed_until, created_at) VALUES ($1, $2, $3, $4, $5)`,
+);
+const updateRow = statement(
+  "operator.renew",
+  `UPDATE operator SET role = $2, ca_id = $3, reviewed_until = $4 WHERE operator_id = $1`,
+);
+const insertDigests = statement(
+  "operator.insert-digests",
+  `INSERT INTO operator_digest (version, digest, operator_id)
+   SELECT version, digest, $3 FROM unnest($1::integer[], $2::bytea[]) AS d (version, digest)
+   ON CONFLICT (version, digest) DO NOTHING`,
+);
+const selectRow = statement("operator.find", `SELECT ${COLUMNS} FROM operator o WHERE o.operator_id = $1`);
+const selectByDigests = statement(
+  "operator.by-digest",
+  `SELECT ${COLUMNS} FROM operator o WHERE o.operator_id = (
+     SELECT operator_id FROM operator_digest
+     WHERE (version, digest) IN (SELECT * FROM unnest($1::integer[], $2::bytea[])) LIMIT 1)`,
+);
+const selectDigests = statement(
+  "operator.digests",
+  `SELECT version, digest FROM operator_digest WHERE operator_id = $1 ORDER BY version DESC`,
+);
+const selectPage = statement(
+  "operator.page",
+  `SELECT ${COLUMNS} FROM operator o WHERE o.operator_id > $1 ORDER BY o.operator_id LIMIT $2`,
+);
+const selectAny = statement("operator.any", `SELECT EXISTS (SELECT FROM operator) AS found`);
+
+const PROPOSAL_COLUMNS = `proposal_id AS "proposalId", role, ca_id AS "caId", versions, digests, state,
+  proposed_by AS "proposedBy", expire_at AS "expireAt"`;
+const insertProposalRow = statement(
+  "proposal.insert",
+  `INSERT INTO operator_proposal (proposal_id, role, ca_id, versions, digests, state, proposed_by, expire_at)
+   VALUES ($1, $2, $3, $4, $5, 'OPEN', $6, $7)`,
+);
+const lockProposalRow = statement(
+  "proposal.lock",
+  `SELECT ${PROPOSAL_COLUMNS} FROM operator_proposal WHERE proposal_id = $1 FOR UPDATE`,
+);
+const closeProposalRow = statement(
+  "proposal.close",
+  `UPDATE operator_proposal SET state = $2, decided_by = $3 WHERE proposal_id = $1`,
+);
+const purgeProposalRows = statement(
+  "proposal.purge",
+  `DELETE FROM operator_proposal WHERE ctid = ANY (ARRAY(
+     SELECT ctid FROM operator_proposal WHERE state = 'OPEN' AND expire_at <= $1 LIMIT $2))`,
+);
+
+export async function insertOperator(
+  tx: Transaction,
+  operator: Operator & { readonly createdAt: Date },
+  digests: readonly VersionedDigest[],
+): Promise<boolean> {
+  const { operatorId, role, caId, reviewedUntil, createdAt } = operator;
+  await tx.query(insertRow(operatorId, role, caId, reviewedUntil, createdAt));
+  return (await tx.query(insertDigests(...columnsOf(digests), operatorId))).rowCount === digests.length;
+}
+
+export async function renewOperator(tx: Transaction, operator: Operator): Promise<void> {
+  await tx.query(updateRow(operator.operatorId, operator.role, operator.caId, operator.reviewedUntil));
+}
+
+export async function findOperator(db: Queryable, operatorId: string): Promise<Operator | undefined> {
+  return (await db.query<Row>(selectRow(operatorId))).rows[0];
+}
+
+export async function findOperatorByDigest(
+  db: Queryable,
+  digests: readonly VersionedDigest[],
+): Promise<Operator | undefined> {
+  return (await db.query<Row>(selectByDigests(...columnsOf(digests)))).rows[0];
+}
+
+/** The digests of the operator's own citizen id. */
+export async function findOperatorDigests(db: Queryable, operatorId: string): Promise<VersionedDigest[]> {
+  return (await db.query<{ version: number; digest: Buffer }>(selectDigests(operatorId))).rows;
+}
+
+/** In the order of ids, after the given one. */
+export async function pageOperators(db: Queryable, after: string, limit: number): Promise<Operator[]> {
+  return (await db.query<Row>(selectPage(after, limit))).rows;
+}
+
+export async function hasOperators(db: Queryable): Promise<boolean> {
+  return (await db.query<{ found: boolean }>(selectAny())).rows[0]?.found === true;
+}
+
+export interface Proposal {
+  readonly proposalId: string;
+  readonly role: OperatorRoleName;
+  readonly caId: string;
+  /** Of the proposed person's citizen id. */
+  readonly digests: readonly VersionedDigest[];
+  readonly state: "OPEN" | "APPROVED" | "REFUSED";
+  readonly proposedBy: string;
+  readonly expireAt: Date;
+}
+
+interface ProposalRow extends Record<keyof Omit<Proposal, "role" | "state" | "expireAt" | "digests">, string> {
+  role: OperatorRoleName;
+  state: Proposal["state"];
+  expireAt: Date;
+  versions: number[];
+  digests: Buffer[];
+}
+
+export async function insertProposal(tx: Transaction, proposal: Omit<Proposal, "state">): Promise<void> {
+  const { proposalId, role, caId, digests, proposedBy, expireAt } = proposal;
+  await tx.query(insertProposalRow(proposalId, role, caId, ...columnsOf(digests), proposedBy, expireAt));
+}
+
+export async function lockProposal(tx: Transaction, proposalId: string): Promise<Proposal | undefined> {
+  const [row] = (await tx.query<{ [K in keyof ProposalRow]: ProposalRow[K] }>(lockProposalRow(proposalId))).rows;
+  if (row === undefined) return undefined;
+  const { versions, digests, ...rest } = row;
+  return { ...rest, digests: digests.map((digest, i) => ({ version: versions[i] ?? 0, digest })) };
+}
+
+export async function closeProposal(
+  tx: Transaction,
+  proposalId: string,
+  state: "APPROVED" | "REFUSED",
+  decidedBy: string,
+): Promise<void> {
+  await tx.query(closeProposalRow(proposalId, state, decidedBy));
+}
+
+export async function purgeProposals(db: Queryable, now: Date, batchMax: number): Promise<number> {
+  return (await db.query(purgeProposalRows(now, batchMax))).rowCount;
+}
