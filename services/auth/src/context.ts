@@ -14,4 +14,6 @@ export interface Context extends Pick<Runtime, "clock" | "log" | "telemetry" | "
   readonly attemptLimits: AttemptLimits;
   /** Reverse proxies in front whose X-Forwarded-For entries are believed. */
   readonly trustedProxies: number;
+  /** Whether what the registry tells by its feed may be out of date. */
+  changesAreStale(): boolean;
 }

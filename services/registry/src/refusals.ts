@@ -4,7 +4,13 @@ import { recordRefusal } from "@fujie/kit/record";
 import type { Context } from "./context.ts";
 
 /** Codes by which a business rule says no. Malformed input and faults of ours are no acts worth the audit log. */
-const REFUSING = new Set(["FAILED_PRECONDITION", "PERMISSION_DENIED", "ALREADY_EXISTS", "UNAUTHENTICATED", "NOT_FOUND"]);
+const REFUSING = new Set([
+  "FAILED_PRECONDITION",
+  "PERMISSION_DENIED",
+  "ALREADY_EXISTS",
+  "UNAUTHENTICATED",
+  "NOT_FOUND",
+]);
 /** INVALID_ARGUMENT by code, yet a failed proof. */
 const FAILED_PROOFS: ReadonlySet<Reason> = new Set<Reason>(["DECISION_SIGNATURE_INVALID", "DOCUMENT_DIGEST_MISMATCH"]);
 

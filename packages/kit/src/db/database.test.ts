@@ -69,7 +69,10 @@ test("serialisation failures are tried again, and no more often than allowed", a
       kit.db,
       async (tx) => {
         const { rows } = await tx.query<{ value: number }>(read(2));
-        await tx.query({ text: "UPDATE counter SET value = $1 WHERE id = 2", values: [(rows[0]?.value ?? 0) + amount] });
+        await tx.query({
+          text: "UPDATE counter SET value = $1 WHERE id = 2",
+          values: [(rows[0]?.value ?? 0) + amount],
+        });
       },
       { isolation: "serializable", retries: 20 },
     );
@@ -115,10 +118,19 @@ test("a database that is away, hangs up, is too slow or has no connection left i
   const address = rude.address();
   assert.ok(address !== null && typeof address === "object");
   const cut = openDatabase({ url: `postgres://x@127.0.0.1:${address.port}/x`, poolMax: 1, service: "test" });
-  await assert.rejects(transaction(cut, (tx) => tx.query("SELECT 1")), unavailable);
+  await assert.rejects(
+    transaction(cut, (tx) => tx.query("SELECT 1")),
+    unavailable,
+  );
   await cut[Symbol.asyncDispose]();
 
-  const slow = openDatabase({ url: kit.runtimeUrl, poolMax: 1, service: "t", statementTimeoutMs: 50, connectTimeoutMs: 500 });
+  const slow = openDatabase({
+    url: kit.runtimeUrl,
+    poolMax: 1,
+    service: "t",
+    statementTimeoutMs: 50,
+    connectTimeoutMs: 500,
+  });
   t.after(() => slow[Symbol.asyncDispose]());
   await assert.rejects(slow.query("SELECT pg_sleep(5)"), unavailable);
   await transaction(slow, async () => {
@@ -131,7 +143,14 @@ test("connections that PostgreSQL ends, idle or in a transaction, cost one failu
   const killer = openTestDatabase(t, kit.ownerUrl);
   const { rows } = await db.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
   await killer.query({ text: "SELECT pg_terminate_backend($1)", values: [rows[0]?.pid] });
-  await until(() => db.query("SELECT 1").then(() => true, () => false), "a new connection");
+  await until(
+    () =>
+      db.query("SELECT 1").then(
+        () => true,
+        () => false,
+      ),
+    "a new connection",
+  );
 
   const inside = transaction(db, async (tx) => {
     const own = await tx.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");

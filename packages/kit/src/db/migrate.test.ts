@@ -121,5 +121,8 @@ test("rows restored from another cluster are given a place before all new ones",
   const dir = await migrationFolder(t, {});
   await migrate({ url: ownerUrl, dir, runtimeRole: roleOf(runtimeUrl), log: silentLog });
   const { rows } = await db.query<{ url: string }>("SELECT type_url AS url FROM kit.feed_event ORDER BY tx, seq");
-  assert.deepEqual(rows.map(({ url }) => url), ["old 1", "old 2", "new"]);
+  assert.deepEqual(
+    rows.map(({ url }) => url),
+    ["old 1", "old 2", "new"],
+  );
 });

@@ -5,7 +5,11 @@ import { openTestRing } from "../../tests/key-ring.ts";
 import { openPage, pageSize, signPage } from "./index.ts";
 
 const filter = ["fujie.registry.v1.X/List", "operator-1", "ACTIVE", undefined, 3, true];
-const invalid = { name: "DomainError", reason: "PAGE_TOKEN_INVALID", violations: [{ field: "page_token", description: "is not one that this list and filter gave" }] };
+const invalid = {
+  name: "DomainError",
+  reason: "PAGE_TOKEN_INVALID",
+  violations: [{ field: "page_token", description: "is not one that this list and filter gave" }],
+};
 
 test("a page token gives back its cursor, for its own filter, before and after a rotation", async (t) => {
   const keys = await openTestRing(t);

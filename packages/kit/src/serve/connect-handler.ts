@@ -16,12 +16,7 @@ import {
   errorToJsonBytes,
 } from "@connectrpc/connect/protocol-connect";
 import { createHandlerFactory as createGrpcWebFactory } from "@connectrpc/connect/protocol-grpc-web";
-import {
-  compressionBrotli,
-  compressionGzip,
-  universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
-} from "@connectrpc/connect-node";
+import { compressionBrotli, compressionGzip, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { DomainError } from "../errors/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type Call, endError, noPeer, type Wire } from "./call.ts";
@@ -52,7 +47,7 @@ const callKey = createContextKey<Call | undefined>(undefined);
 export function createConnectHandler(
   options: ConnectHandlerOptions,
 ): (request: IncomingMessage, response: ServerResponse) => boolean {
-  const { pipeline, log } = options;
+  const { pipeline, limits, log } = options;
   const handlers = new Map([...options.methods].map(([path, served]) => [path, createMethodHandlers(served, options)]));
 
   return (request, response) => {
@@ -91,9 +86,12 @@ export function createConnectHandler(
       if (by === "deadline" && !request.complete && !response.headersSent) answerSlowBody(call, request, response);
     };
     const values = createContextValues().set(callKey, call);
-    const answer = await handle(universalRequestFromNodeRequest(request, response, undefined, values));
+    const single = call.served.desc.methodKind === "unary" && call.protocolName === "connect";
+    const body = single ? wholeBody(request, limits.receiveBytesMax) : request;
+    const answer = await handle({ ...requestHead(request), body, contextValues: values });
     if (response.writableEnded) return;
-    await universalResponseToNodeResponse(await explain(call, answer), response);
+    if (single) await sendWhole(await explain(call, answer), response);
+    else await universalResponseToNodeResponse(await explain(call, answer), response);
   }
 
   function answerSlowBody(call: Call, request: IncomingMessage, response: ServerResponse): void {
@@ -288,10 +286,68 @@ function fromProtocolError(error: ConnectError): DomainError {
   return new DomainError("REQUEST_MALFORMED");
 }
 
+/** The headers that the protocols read; handlers see all of them, through `Call`. */
+const protocolHeaders = [
+  "content-type",
+  "content-encoding",
+  "content-length",
+  "accept-encoding",
+  "connect-protocol-version",
+  "connect-timeout-ms",
+  "connect-content-encoding",
+  "connect-accept-encoding",
+  "grpc-encoding",
+  "grpc-accept-encoding",
+  "grpc-timeout",
+];
+
+/**
+ * The request as connect-node takes it, made by us because its own way costs a fifth of a small call: all headers twice,
+ * a URL, and an abort at each end whose DOMException captures a stack. Cancellation is the pipeline's: see `Call`.
+ */
+function requestHead(request: IncomingMessage) {
+  const header = new Headers();
+  for (const name of protocolHeaders) {
+    const value = request.headers[name];
+    if (typeof value === "string") header.set(name, value);
+  }
+  const { httpVersion, url = "/" } = request;
+  return { httpVersion, method: "POST", url: `http://localhost${url}`, header, signal: new AbortController().signal };
+}
+
+/** The body of a unary call in one piece, read when it is first asked for: a refused call's never is. */
+async function* wholeBody(request: IncomingMessage, bytesMax: number): AsyncIterable<Uint8Array> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  await new Promise<void>((resolve, reject) => {
+    request.on("data", (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= bytesMax) chunks.push(chunk);
+      else reject(new ConnectError("message too large", Code.ResourceExhausted));
+    });
+    request.on("end", resolve);
+    request.on("error", reject);
+    request.on("close", () => reject(new ConnectError("request ended early", Code.Canceled)));
+  });
+  const [only] = chunks;
+  yield only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks);
+}
+
+/** Header and body of a unary answer in one write. */
+async function sendWhole(answer: UniversalServerResponse, response: ServerResponse): Promise<void> {
+  const body = await readAll(answer.body);
+  answer.header?.forEach((value, name) => {
+    response.setHeader(name, value);
+  });
+  response.statusCode = answer.status;
+  response.end(body);
+}
+
 async function readAll(body: AsyncIterable<Uint8Array> | undefined): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of body ?? []) chunks.push(chunk);
-  return Buffer.concat(chunks);
+  const [only] = chunks;
+  return only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks);
 }
 
 function ignore(): void {}

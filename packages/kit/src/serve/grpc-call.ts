@@ -102,14 +102,18 @@ export class GrpcCall extends ServerInterceptingCall {
   #answerOnce(bytes: Buffer): void {
     try {
       const replying = this.#pipeline.runOnce(this.#call, this.#decode(bytes));
-      if (replying instanceof Promise) replying.then(this.#reply, this.#refuse);
-      else this.#reply(replying);
+      if (replying instanceof Promise) {
+        replying.then(
+          (reply) => this.#reply(reply),
+          (error: unknown) => this.#fail(error),
+        );
+      } else this.#reply(replying);
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  readonly #reply = (reply: Reply): void => {
+  #reply(reply: Reply): void {
     if (this.#call.finished) return;
     try {
       const bytes = this.#encode(reply);
@@ -119,9 +123,7 @@ export class GrpcCall extends ServerInterceptingCall {
     } catch (error) {
       this.#fail(error);
     }
-  };
-
-  readonly #refuse = (error: unknown): void => this.#fail(error);
+  }
 
   async #answerStream(messages: AsyncIterable<Message>): Promise<void> {
     try {
@@ -248,6 +250,9 @@ class TraceMetadata extends Metadata {
   override toHttp2Headers() {
     const headers = super.toHttp2Headers();
     headers["x-trace-id"] = this.#traceId;
+    // grpc-js would send both with every answer. They say nothing new: absent means identity.
+    headers["grpc-encoding"] = undefined;
+    headers["grpc-accept-encoding"] = undefined;
     return headers;
   }
 }

@@ -68,15 +68,15 @@ export async function openGrpcListener(options: GrpcListenerOptions): Promise<Gr
     });
   });
   const peers = new WeakMap<Http2Session, PeerIdentity>();
-  guardStreams(server, (stream, headers, accept) => {
+  guardStreams(server, (accept, stream, headers) => {
     const served = methods.get(headers[":path"] ?? "");
     if (served === undefined) return refuse(stream, "METHOD_UNKNOWN");
     if (headerBytes(headers) > limits.headerBytesMax) return refuse(stream, "REQUEST_MALFORMED");
     const timeout = parseGrpcTimeout(headers["grpc-timeout"]?.toString());
     // grpc-js would read it again, more leniently, and keep a second timer.
-    delete headers["grpc-timeout"];
+    if (timeout !== undefined) delete headers["grpc-timeout"];
     arriving = { served, headers, timeout, peer: tls === undefined ? noPeer : peerOf(peers, stream) };
-    accept();
+    accept(stream, headers);
     arriving = undefined;
   });
   return { port, drain: (timeoutMs) => drainServer(server, timeoutMs) };
@@ -132,7 +132,8 @@ class GrpcWire implements Wire {
   }
 }
 
-type Gate = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, accept: () => void) => void;
+type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+type Gate = (accept: StreamListener, stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
 
 /**
  * Puts a gate before grpc-js' own handler of new streams. grpc-js has no hook that early; its HTTP/2 servers are
@@ -144,12 +145,13 @@ function guardStreams(server: Server, gate: Gate): void {
   if (http2Servers.length === 0) throw new Error("this version of grpc-js keeps its HTTP/2 servers elsewhere");
   for (const http2Server of http2Servers) {
     if (!(http2Server instanceof EventEmitter)) throw new Error("this version of grpc-js keeps other servers");
-    const [accept] = http2Server.listeners("stream");
-    if (accept === undefined) throw new Error("this version of grpc-js handles streams elsewhere");
+    const [handle] = http2Server.listeners("stream");
+    if (handle === undefined) throw new Error("this version of grpc-js handles streams elsewhere");
+    const accept: StreamListener = handle.bind(http2Server);
     http2Server.removeAllListeners("stream");
-    http2Server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => {
-      gate(stream, headers, () => Reflect.apply(accept, http2Server, [stream, headers, ...rest]));
-    });
+    http2Server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) =>
+      gate(accept, stream, headers),
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 /** OAuth clients: from the registry's word to what the OpenID library wants to know. */
-import type { ApplicationChanged } from "@fujie/api/fujie/registry/v1/events";
+
 import { ApplicationKind } from "@fujie/api/fujie/registry/v1/applications";
+import type { ApplicationChanged } from "@fujie/api/fujie/registry/v1/events";
 import type { ClientMetadata } from "oidc-provider";
 import { applicationScopes, openidScopes, operatorScopes, personScopes } from "../openid/scopes.ts";
 

@@ -13,20 +13,19 @@ const refused: readonly (readonly [string, string, string])[] = [
   ["one character again and again", "aaaaaaaaaaaa", "predictable"],
   ["a run through the keyboard", "uiopasdfghjk", "predictable"],
   ["a run backwards", "ponmlkjihgfe", "predictable"],
-  ["the login name inside", "xx-Zhang.San-77", "login-name"],
   ["a control character", "correct\u0000horse battery", "characters"],
   ["a lone surrogate", "correct horse \ud800 battery", "characters"],
 ];
 
 for (const [what, password, reason] of refused) {
   test(`a password that is ${what} is refused`, () => {
-    assert.equal(weaknessOf(password, "zhang.san"), reason);
+    assert.equal(weaknessOf(password), reason);
   });
 }
 
 test("a long passphrase of any script is accepted", () => {
   for (const password of ["correct horse battery", "三更灯火五更鸡正是男儿读书时", "Xk7#mQ2$vL"]) {
-    assert.equal(weaknessOf(password, "zhang.san"), undefined);
+    assert.equal(weaknessOf(password), undefined);
   }
 });
 
@@ -37,8 +36,8 @@ test("full-width and half-width input give the same password", () => {
 test("no input makes the rule throw, and what is accepted is accepted in its normal form too", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary", maxLength: 140 }), (input) => {
-      if (weaknessOf(input, undefined) === undefined) {
-        assert.equal(weaknessOf(normalisePassword(input), undefined), undefined);
+      if (weaknessOf(input) === undefined) {
+        assert.equal(weaknessOf(normalisePassword(input)), undefined);
       }
     }),
   );

@@ -6,8 +6,6 @@ export type PasswordReason =
   | "length"
   /** One that everybody tries first, or little more than one. */
   | "common"
-  /** Holds the login name. */
-  | "login-name"
   /** Only a few different characters, or a run through the alphabet, the digits or the keyboard. */
   | "predictable"
   /** Control characters or a lone surrogate: it could not be typed again elsewhere. */
@@ -22,17 +20,15 @@ export function normalisePassword(input: string): string {
   return input.normalize("NFKC");
 }
 
-/** Why a password is refused, or undefined. `loginName` is undefined while nobody knows yet whose it will be. */
-export function weaknessOf(input: string, loginName: string | undefined): PasswordReason | undefined {
+/** Why a password is refused, or undefined. */
+export function weaknessOf(input: string): PasswordReason | undefined {
   if (!input.isWellFormed() || /\p{Cc}/u.test(input)) return "characters";
   const password = normalisePassword(input);
   const length = [...password].length;
   if (length < LENGTH_MIN || length > LENGTH_MAX) return "length";
   const folded = password.toLowerCase();
   if (isCommon(folded)) return "common";
-  if (isPredictable(folded)) return "predictable";
-  if (loginName !== undefined && folded.includes(loginName.toLowerCase())) return "login-name";
-  return undefined;
+  return isPredictable(folded) ? "predictable" : undefined;
 }
 
 /** A common password stays one with digits or marks around it, doubled, or written with the usual look-alikes. */
@@ -46,7 +42,12 @@ function isCommon(folded: string): boolean {
   });
 }
 
-const RUNS = ["abcdefghijklmnopqrstuvwxyz", "01234567890123456789", "qwertyuiopasdfghjklzxcvbnm", "1qaz2wsx3edc4rfv5tgb"];
+const RUNS = [
+  "abcdefghijklmnopqrstuvwxyz",
+  "01234567890123456789",
+  "qwertyuiopasdfghjklzxcvbnm",
+  "1qaz2wsx3edc4rfv5tgb",
+];
 
 function isPredictable(folded: string): boolean {
   if (new Set(folded).size < DIFFERENT_MIN) return true;

@@ -15,7 +15,9 @@ export interface Standing {
   readonly organisation?: { readonly id: string; readonly role: OrganisationRole };
 }
 
-export type Judged = { readonly ok: true; readonly standing: Standing } | { readonly ok: false; readonly reason: Reason };
+export type Judged =
+  | { readonly ok: true; readonly standing: Standing }
+  | { readonly ok: false; readonly reason: Reason };
 
 const roles: Readonly<Partial<Record<Role, OrganisationRole>>> = {
   [Role.LEGAL_REPRESENTATIVE]: "LEGAL_REPRESENTATIVE",

@@ -63,7 +63,7 @@ export async function subjectFor(
   session: Session,
   client: OauthClient,
 ): Promise<string> {
-  if (client.firstParty || session.kind === "operator") return session.subject;
+  if (client.firstParty) return session.subject;
   return available(() => directory.pairwiseSubject(session.subject, client.sector));
 }
 
@@ -79,7 +79,8 @@ export async function available<T>(ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
   } catch (cause) {
-    if (cause instanceof DomainError) throw new errors.TemporarilyUnavailable("the registry does not answer", { cause });
+    if (cause instanceof DomainError)
+      throw new errors.TemporarilyUnavailable("the registry does not answer", { cause });
     throw cause;
   }
 }

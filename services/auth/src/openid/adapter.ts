@@ -9,14 +9,7 @@ import type { Context } from "../context.ts";
 import { endSession } from "../sessions/end.ts";
 import { findSession } from "../sessions/store.ts";
 import { webOrigin } from "../web/request-scope.ts";
-import {
-  consumeRecord,
-  findRecord,
-  findRecordByUid,
-  putRecord,
-  removeGrantRecords,
-  removeRecord,
-} from "./store.ts";
+import { consumeRecord, findRecord, findRecordByUid, putRecord, removeGrantRecords, removeRecord } from "./store.ts";
 
 type StorageContext = Pick<Context, "db" | "ring" | "clock">;
 
@@ -78,7 +71,13 @@ async function signOut(context: StorageContext, id: string): Promise<void> {
     if (session === undefined || !(await endSession(tx, sessionId, context.clock.nowMs()))) return;
     const { subject } = session;
     const details = { session: sessionId, by: "sign-out" };
-    await recordEvent(context, tx, webOrigin(), { type: "session.ended", outcome: "SUCCESS", actor: subject, subject, details });
+    await recordEvent(context, tx, webOrigin(), {
+      type: "session.ended",
+      outcome: "SUCCESS",
+      actor: subject,
+      subject,
+      details,
+    });
   });
 }
 

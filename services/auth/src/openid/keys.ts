@@ -10,7 +10,9 @@ import { ExternalSigningKey } from "oidc-provider";
  */
 export function orderTokenKeys(entries: readonly PublicKeyEntry[], nowMs: number): readonly PublicKeyEntry[] {
   const keys = entries.filter((entry) => entry.use === "token").toSorted((a, b) => b.version - a.version);
-  const active = keys.find((key) => key.notBeforeMs <= nowMs && (key.notAfterMs === undefined || nowMs < key.notAfterMs));
+  const active = keys.find(
+    (key) => key.notBeforeMs <= nowMs && (key.notAfterMs === undefined || nowMs < key.notAfterMs),
+  );
   if (active === undefined) throw new Error("no token key may sign now");
   return [active, ...keys.filter((key) => key !== active)];
 }

@@ -9,6 +9,7 @@
  * Everything that the library can do beyond code + PKCE, refresh, client credentials, revocation and sign-out is off.
  */
 import { isUuid } from "@fujie/kit/db";
+import { recordRefusal } from "@fujie/kit/record";
 import Provider, {
   type AccessToken,
   type ClientCredentials,
@@ -22,8 +23,8 @@ import Provider, {
 import { secretMatches } from "../clients/secrets.ts";
 import type { Context } from "../context.ts";
 import { pageLanguage, renderFailure, renderSignedOut, renderSignOut } from "../sign-in/pages.ts";
-import { sendPage } from "../sign-in/respond.ts";
-import { requestScope } from "../web/request-scope.ts";
+import { redirectTargets, sendPage } from "../sign-in/respond.ts";
+import { requestScope, webOrigin } from "../web/request-scope.ts";
 import { available, clientOf, findAccount, signedInOf } from "./accounts.ts";
 import { createAdapters } from "./adapter.ts";
 import { ACCESS_TOKEN_LIFETIME_SECONDS, applicationClaims, grantableScopes, subjectClaims } from "./claims.ts";
@@ -48,7 +49,13 @@ export function createOpenidProvider(context: Context): OpenidProvider {
       const keys = orderTokenKeys(context.ring.publicKeys(), context.clock.nowMs());
       const keyIds = keys.map(({ keyId }) => keyId).join(" ");
       if (made?.keyIds !== keyIds) {
-        made = { keyIds, provider: makeProvider(context, keys.map((entry) => new TokenSigningKey(context.ring, entry))) };
+        made = {
+          keyIds,
+          provider: makeProvider(
+            context,
+            keys.map((entry) => new TokenSigningKey(context.ring, entry)),
+          ),
+        };
       }
       return made.provider;
     },
@@ -71,6 +78,7 @@ function makeProvider(context: Context, keys: readonly TokenSigningKey[]): Provi
   provider.use(async (ctx, next) => {
     if (ctx.path === openidRoutes.authorization) ctx.query = { ...ctx.query, ...askedForRefresh(ctx.query) };
     await next();
+    if (ctx.path === openidRoutes.token && ctx.status >= 400) await recordRefusedToken(context, ctx.body);
   });
   provider.Client.prototype.compareClientSecret = function (this: { clientId: string }, secret: string) {
     const { db, ring, clock } = context;
@@ -90,6 +98,21 @@ function askedForRefresh(query: NodeJS.Dict<string | string[]>): { prompt?: stri
   const prompts = prompt.split(" ").filter((word) => word !== "");
   if (!scope.split(" ").includes("offline_access") || prompts.includes("none")) return {};
   return { prompt: [...new Set([...prompts, "consent"])].join(" ") };
+}
+
+const REFUSALS_RECORDED = { ratePerSecond: 20, burst: 100 };
+
+/** Strangers can ask for tokens as often as they like: what is kept of their refusals is bounded. */
+async function recordRefusedToken(context: Context, body: unknown): Promise<void> {
+  const { allowed } = await context.ephemeral.takeToken("refused-tokens", REFUSALS_RECORDED);
+  if (!allowed) return;
+  const error = typeof body === "object" && body !== null && "error" in body ? String(body.error) : "";
+  await recordRefusal(context, webOrigin(), {
+    type: "token.refused",
+    reason: error === "invalid_client" ? "CREDENTIALS_INVALID" : "TOKEN_INVALID",
+    actor: "anonymous",
+    details: { error },
+  });
 }
 
 function configure(context: Context, keys: readonly TokenSigningKey[]): Configuration {
@@ -148,14 +171,17 @@ function configure(context: Context, keys: readonly TokenSigningKey[]): Configur
       },
       rpInitiatedLogout: {
         enabled: true,
-        logoutSource: (ctx, form) => sendPage(ctx.res, 200, renderSignOut(pageLanguage(ctx.req), form), ctx),
+        logoutSource: (ctx, form) => {
+          const formTargets = redirectTargets(ctx.oidc.params?.["post_logout_redirect_uri"]);
+          sendPage(ctx.res, 200, renderSignOut(pageLanguage(ctx.req), form), ctx, { formTargets });
+        },
         postLogoutSuccessSource: (ctx) => sendPage(ctx.res, 200, renderSignedOut(pageLanguage(ctx.req)), ctx),
       },
     },
     findAccount: (ctx, id, token) => findAccount(context, ctx, id, grantIdOf(token)),
     loadExistingGrant: (ctx) => loadGrant(context, ctx),
     extraTokenClaims: (ctx, token) => tokenClaims(context, ctx, token),
-    formats: { customizers: { jwt: (_ctx, _token, parts) => settleClaims(context, parts) } },
+    formats: { customizers: { jwt: (_ctx, token, parts) => settleClaims(context, token, parts) } },
     renderError: (ctx, out) => {
       const traceId = requestScope.getStore()?.traceId ?? "";
       const page = renderFailure(pageLanguage(ctx.req), { reason: out.error, traceId });
@@ -207,6 +233,9 @@ async function loadGrant(context: Context, ctx: KoaContextWithOIDC): Promise<Gra
   const found = signedInOf(ctx.oidc.account);
   const accountId = ctx.oidc.account?.accountId;
   if (found === undefined || accountId === undefined) return undefined;
+  if (!client.firstParty && found.session.kind === "operator") {
+    throw new errors.AccessDenied("operators sign in to the platform only");
+  }
   const organisationId = await checkOrganisation(context, ctx, found.session);
 
   const consented = ctx.oidc.result?.consent?.grantId;
@@ -257,15 +286,24 @@ async function tokenClaims(
   token: AccessToken | ClientCredentials,
 ): Promise<Record<string, unknown>> {
   const client = await clientOf(context, ctx);
-  if (token.kind === "ClientCredentials") return { ...applicationClaims(client) };
+  if (token.kind === "ClientCredentials") {
+    // Nobody is asked about an application: whether it was suspended is known from the registry's feed alone.
+    if (context.changesAreStale()) throw new errors.TemporarilyUnavailable("the registry is not followed");
+    return { ...applicationClaims(client) };
+  }
   const found = signedInOf(ctx.oidc.account);
   if (found === undefined) throw new errors.InvalidGrant("nobody is signed in");
   return { ...subjectClaims(found.session, found.standing, client) };
 }
 
 /** Times by the service's one clock; the subject instead of the session id that the library knows as the account. */
-function settleClaims({ clock }: Context, { payload }: JWTStructured): void {
+function settleClaims(
+  { clock }: Context,
+  { extra }: AccessToken | ClientCredentials,
+  { payload }: JWTStructured,
+): void {
   const issuedAt = Math.floor(clock.nowMs() / 1_000);
+  payload["sub"] = extra?.["sub"];
   payload["iat"] = issuedAt;
   payload["exp"] = issuedAt + ACCESS_TOKEN_LIFETIME_SECONDS;
 }

@@ -63,7 +63,12 @@ export async function putRecord(db: Queryable, record: Omit<OpenidRecord, "consu
   await db.query(upsert(model, digest, uid, grantId, sessionId, sealed, expiresAtMs));
 }
 
-export async function findRecord(db: Queryable, model: string, digest: Buffer, nowMs: number): Promise<Row | undefined> {
+export async function findRecord(
+  db: Queryable,
+  model: string,
+  digest: Buffer,
+  nowMs: number,
+): Promise<Row | undefined> {
   return (await db.query<Row>(find(model, digest, nowMs))).rows[0];
 }
 

@@ -67,7 +67,8 @@ export async function findSession(db: Queryable, sessionId: string): Promise<Ses
   return toSession((await db.query<Row>(find(sessionId))).rows[0]);
 }
 
-export interface NewSession extends Pick<Session, "id" | "subject" | "kind" | "methods" | "startedAtMs" | "expiresAtMs"> {
+export interface NewSession
+  extends Pick<Session, "id" | "subject" | "kind" | "methods" | "startedAtMs" | "expiresAtMs"> {
   /** Where it was made. A second session from the same interaction is not made: the first one is given. */
   readonly interaction: string;
 }

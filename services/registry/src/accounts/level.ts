@@ -10,11 +10,7 @@ import { lockAccount, setLevel } from "./store.ts";
  * Derives the account's level anew from evidence and links, and tells auth when it changed (SU-7.1.1d): in live
  * sessions too the level falls with what it stood on. Called wherever evidence, roles or states change.
  */
-export async function refreshLevel(
-  { ring }: Pick<Context, "ring">,
-  tx: Transaction,
-  accountId: string,
-): Promise<void> {
+export async function refreshLevel({ ring }: Pick<Context, "ring">, tx: Transaction, accountId: string): Promise<void> {
   const account = await lockAccount(tx, accountId);
   if (account === undefined || account.state === "CANCELLED") return;
   const level = deriveLevel({

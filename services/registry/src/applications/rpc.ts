@@ -51,9 +51,12 @@ async function registerApplication(context: Context, request: RegisterApplicatio
   await requireOperator(context, call, SCOPE);
   const wish = readWish(request);
   requireRegistrable(wish, { allowClearLoopback: environment === "sandbox" });
-  const schemas = { requestSchema: RegisterApplicationRequestSchema, responseSchema: RegisterApplicationResponseSchema };
+  const schemas = {
+    requestSchema: RegisterApplicationRequestSchema,
+    responseSchema: RegisterApplicationResponseSchema,
+  };
   return transaction(db, (tx) =>
-    runOnce(context, tx, call, { request, ...schemas, shownOnce: true }, async () => {
+    runOnce(context, tx, call, { request, ...schemas, shownOnce: wish.kind !== "NATIVE" }, async () => {
       const now = new Date(clock.nowMs());
       const application = { ...wish, applicationId: uuidv7(now.getTime()), clientId: uuidv7(now.getTime()) };
       const { applicationId, clientId } = application;

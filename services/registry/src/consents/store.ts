@@ -56,7 +56,12 @@ export async function findConsent(db: Queryable, grantId: string): Promise<Conse
 }
 
 /** Newest first, before the given id. */
-export async function pageConsents(db: Queryable, accountId: string, before: string, limit: number): Promise<Consent[]> {
+export async function pageConsents(
+  db: Queryable,
+  accountId: string,
+  before: string,
+  limit: number,
+): Promise<Consent[]> {
   return (await db.query<Row>(selectPage(accountId, before, limit))).rows;
 }
 

@@ -6,10 +6,10 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext } from "@connectrpc/connect";
 import {
-  Decision,
   type DecideRegistrationRequest,
   DecideRegistrationRequestSchema,
   DecideRegistrationResponseSchema,
+  Decision,
 } from "@fujie/api/fujie/registry/v1/counter";
 import { RegistrationState } from "@fujie/api/fujie/registry/v1/registrations";
 import type { VerifyCertificateResponse } from "@fujie/api/fujie/trust/v1/evidence";

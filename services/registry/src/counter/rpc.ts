@@ -100,7 +100,15 @@ async function archiveDocument(context: Context, request: ArchiveDocumentRequest
         const { operatorId } = operator;
         const kind = { type: DocumentType[type], mediaType, sha256 };
         const archivedAt = now;
-        await insertDocument(tx, { documentId, registrationId, subjectId, ...kind, contentSealed, operatorId, archivedAt });
+        await insertDocument(tx, {
+          documentId,
+          registrationId,
+          subjectId,
+          ...kind,
+          contentSealed,
+          operatorId,
+          archivedAt,
+        });
         await recordEvent(context, tx, call, {
           type: "document.archived",
           outcome: "SUCCESS",

@@ -68,7 +68,15 @@ async function grantRole(context: Context, request: GrantRoleRequest, call: Hand
         const expireAt = delegationExpiry(askedMs, now.getTime());
         const delegationId = uuidv7(now.getTime());
         const parentId = own.delegationId;
-        await insertDelegation(tx, { delegationId, organisationId, accountId, role, expireAt, parentId, grantedAt: now });
+        await insertDelegation(tx, {
+          delegationId,
+          organisationId,
+          accountId,
+          role,
+          expireAt,
+          parentId,
+          grantedAt: now,
+        });
         await publishMembership(tx, accountId, organisationId, role);
         await recordEvent(context, tx, call, {
           type: "role.granted",

@@ -7,10 +7,7 @@ const insertEnrolmentRow = statement(
   "enrolment.insert",
   `INSERT INTO enrolment (version, digest, holder_kind, holder_id, expire_at) VALUES ($1, $2, $3, $4, $5)`,
 );
-const deleteOfHolder = statement(
-  "enrolment.void",
-  `DELETE FROM enrolment WHERE holder_kind = $1 AND holder_id = $2`,
-);
+const deleteOfHolder = statement("enrolment.void", `DELETE FROM enrolment WHERE holder_kind = $1 AND holder_id = $2`);
 const takeByDigest = statement(
   "enrolment.take",
   `DELETE FROM enrolment
@@ -43,7 +40,8 @@ export async function takeEnrolment(
   digests: readonly VersionedDigest[],
   now: Date,
 ): Promise<EnrolmentHolder | undefined> {
-  return (await tx.query<{ kind: EnrolmentHolder["kind"]; id: string }>(takeByDigest(...columnsOf(digests), now))).rows[0];
+  return (await tx.query<{ kind: EnrolmentHolder["kind"]; id: string }>(takeByDigest(...columnsOf(digests), now)))
+    .rows[0];
 }
 
 export async function purgeEnrolments(db: Database, now: Date, batchMax: number): Promise<number> {

@@ -4,7 +4,11 @@
  */
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { CallOptions, HandlerContext } from "@connectrpc/connect";
-import type { SignatureFormat, VerificationDecided, VerifyCertificateResponse } from "@fujie/api/fujie/trust/v1/evidence";
+import type {
+  SignatureFormat,
+  VerificationDecided,
+  VerifyCertificateResponse,
+} from "@fujie/api/fujie/trust/v1/evidence";
 import { Verdict } from "@fujie/api/fujie/trust/v1/evidence";
 import { type ClaimType, Outcome } from "@fujie/api/fujie/trust/v1/verification";
 import { outgoing } from "@fujie/kit/clients";

@@ -138,7 +138,15 @@ async function linkRepresentative(
   const grantedAt = new Date(context.clock.nowMs());
   const role = "LEGAL_REPRESENTATIVE";
   const delegationId = uuidv7(grantedAt.getTime());
-  await insertDelegation(tx, { delegationId, organisationId, accountId, role, expireAt: null, parentId: null, grantedAt });
+  await insertDelegation(tx, {
+    delegationId,
+    organisationId,
+    accountId,
+    role,
+    expireAt: null,
+    parentId: null,
+    grantedAt,
+  });
   await publishMembership(tx, accountId, organisationId, role);
   await refreshLevel(context, tx, accountId);
 }

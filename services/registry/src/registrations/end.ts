@@ -1,6 +1,6 @@
+import type { HandlerContext } from "@connectrpc/connect";
 import type { Transaction } from "@fujie/kit/db";
 import { type Origin, recordEvent } from "@fujie/kit/record";
-import type { HandlerContext } from "@connectrpc/connect";
 import { endAccount } from "../accounts/end.ts";
 import type { Context } from "../context.ts";
 import { type Registration, setRegistrationState } from "./store.ts";

@@ -31,7 +31,6 @@ const someEvidence = fc.array(anyEvidence, { maxLength: 8 });
 
 const order = { REJECTED: 0, PENDING: 1, VERIFIED: 2 } as const;
 const heightOf = ({ outcome }: Adjudication): number => order[outcome];
-const gist = (result: Adjudication) => (result.outcome === "PENDING" ? result.reason : result.outcome);
 
 function said(sourceId: string, verdict: Verdict, level = 3): Evidence {
   return { sourceId, verdict, level, checkedAtMs: FRESH_SINCE };
@@ -101,7 +100,7 @@ test("law: fan-out is settled exactly when no outstanding answer can change the 
     fc.property(anyPolicy, someEvidence, fc.subarray(NAMES), (policy, evidence, names) => {
       const outstanding = names.filter((name) => policy.sources.some(({ sourceId }) => sourceId === name));
       const outcomes = new Set(
-        completions(outstanding).map((answers) => gist(adjudicate(policy, [...evidence, ...answers]))),
+        completions(outstanding).map((answers) => adjudicate(policy, [...evidence, ...answers]).outcome),
       );
       assert.equal(isSettled(policy, evidence, new Set(outstanding)), outcomes.size === 1);
     }),
@@ -137,9 +136,10 @@ test("SZ-3.4 the word of a source that the policy does not name counts for nothi
   assert.deepEqual(adjudicate(one, [said("b", "MATCH")]), { outcome: "PENDING", reason: "SOURCE_AWAY" });
 });
 
-test("a weaker source's word waits for the authority that may outweigh it", () => {
+test("where the policy takes either, one that is there suffices, and only the authority can outweigh the other", () => {
   assert.deepEqual(adjudicate(two, [said("b", "MISMATCH")]), { outcome: "PENDING", reason: "SOURCE_AWAY" });
-  assert.deepEqual(adjudicate(two, [said("b", "MATCH")]), { outcome: "PENDING", reason: "SOURCE_AWAY" });
+  assert.deepEqual(adjudicate(two, [said("b", "MATCH", 1)]), { outcome: "VERIFIED", level: 1 });
+  assert.equal(isSettled(two, [said("b", "MATCH", 1)], new Set(["a"])), false);
   assert.deepEqual(adjudicate(two, [said("a", "MATCH", 2), said("b", "MISMATCH")]), { outcome: "VERIFIED", level: 2 });
 });
 

@@ -3,9 +3,9 @@
  *
  *   evidence ──per source──▶ its word ──policy──▶ VERIFIED | REJECTED | PENDING
  *
- * A policy is judged on complete words (`judge`), and judge is monotone: a better word never gives a worse outcome. So
- * what is known decides exactly when the worst and the best completion of what is not known agree, and everything else
- * is PENDING. From that alone follow the laws that the tests hold it to:
+ * A policy is judged on complete words (`judge`), and judge is monotone: a better word never gives a worse outcome. What
+ * is known decides when it comes to the same whether those who are silent know nothing or agree, and everything else is
+ * PENDING. So "any of" needs one source that is there, "all of" every one. The laws that the tests hold it to:
  *
  *   - only positive evidence raises an outcome: no answer, a stale one and one of too low a level count as none;
  *   - an authority's mismatch is not outvoted by weaker sources;
@@ -54,8 +54,8 @@ export type Adjudication =
   | { readonly outcome: "REJECTED" }
   | { readonly outcome: "PENDING"; readonly reason: PendingReason };
 
-/** A source's evidence taken together, from worst to best. */
-type Word = "MISMATCH" | "NO_RECORD" | "CONFLICT" | "MATCH";
+/** A source's answers taken together. CONFLICT: both match and mismatch; UNSURE: a match, and once no record. */
+type Word = "MISMATCH" | "CONFLICT" | "NO_RECORD" | "UNSURE" | "MATCH";
 type Judgement = "REJECTED" | "REVIEW" | "VERIFIED";
 
 const LEVEL_MAX = 3;
@@ -81,7 +81,6 @@ export function isSettled(
   evidence: readonly Evidence[],
   outstanding: ReadonlySet<string>,
 ): boolean {
-  requireSound(policy);
   const sources = policy.sources.filter(({ sourceId }) => outstanding.has(sourceId));
   const all = (verdict: Verdict): Evidence[] =>
     sources.map(({ sourceId }) => ({
@@ -90,9 +89,9 @@ export function isSettled(
       level: LEVEL_MAX,
       checkedAtMs: policy.freshSinceMs ?? 0,
     }));
-  const worst = adjudicateAt(policy, policy.level, [...evidence, ...all("MISMATCH")]);
-  const best = adjudicateAt(policy, policy.level, [...evidence, ...all("MATCH")]);
-  return worst === best;
+  const worst = adjudicate(policy, [...evidence, ...all("MISMATCH")]);
+  const best = adjudicate(policy, [...evidence, ...all("MATCH")]);
+  return worst.outcome === best.outcome;
 }
 
 function adjudicateAt(
@@ -106,7 +105,7 @@ function adjudicateAt(
   }));
   const complete = (silent: Word) => known.map(({ rank, word }) => ({ rank, word: word ?? silent }));
   const needed = neededOf(policy);
-  const worst = judge(complete("MISMATCH"), needed);
+  const worst = judge(complete("NO_RECORD"), needed);
   const best = judge(complete("MATCH"), needed);
   return worst === best ? worst : "SOURCE_AWAY";
 }
@@ -120,9 +119,9 @@ function counts({ verdict, level, checkedAtMs }: Evidence, wanted: number, fresh
 /** What one source's answers come to; undefined when it gave none. */
 function wordOf(answers: readonly Evidence[]): Word | undefined {
   const has = (verdict: Verdict) => answers.some((answer) => answer.verdict === verdict);
-  if (has("MATCH")) return has("MISMATCH") || has("NO_RECORD") ? "CONFLICT" : "MATCH";
-  if (has("MISMATCH")) return "MISMATCH";
-  return has("NO_RECORD") ? "NO_RECORD" : undefined;
+  if (has("MISMATCH")) return has("MATCH") ? "CONFLICT" : "MISMATCH";
+  if (has("NO_RECORD")) return has("MATCH") ? "UNSURE" : "NO_RECORD";
+  return has("MATCH") ? "MATCH" : undefined;
 }
 
 interface Voice {
@@ -130,11 +129,11 @@ interface Voice {
   readonly word: Word;
 }
 
-/** The outcome when everybody has spoken. A source in conflict with itself speaks on both sides and counts for neither. */
+/** The outcome when everybody has spoken. A source that is not of one mind speaks on both sides and fills no quorum. */
 function judge(voices: readonly Voice[], needed: number): Judgement {
   const highest = (...words: readonly Word[]) =>
     Math.max(Number.NEGATIVE_INFINITY, ...voices.filter(({ word }) => words.includes(word)).map(({ rank }) => rank));
-  const match = highest("MATCH", "CONFLICT");
+  const match = highest("MATCH", "UNSURE", "CONFLICT");
   const mismatch = highest("MISMATCH", "CONFLICT");
   if (match === Number.NEGATIVE_INFINITY || mismatch > match) return "REJECTED";
   if (mismatch === match) return "REVIEW";

@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { castPlayers } from "../src/journey/cast.ts";
+import { type Narrator, playJourney } from "../src/journey/index.ts";
+import type { Platform } from "../src/up/index.ts";
+import { startTestPlatform, temporaryHome } from "./test-platform.ts";
+
+const home = temporaryHome();
+let platform: Platform;
+const told: string[] = [];
+
+const narrator: Narrator = {
+  chapter: (title) => told.push(`# ${title}`),
+  asks: (who, what) => told.push(`${who} asks: ${what}`),
+  answers: (who, what) => told.push(`${who} answers: ${what}`),
+  proof: (what) => told.push(`proof: ${what}`),
+  refused: (what, reason) => told.push(`refused: ${what}: ${reason}`),
+};
+
+before(async () => {
+  platform = await startTestPlatform(home.path);
+});
+after(async () => {
+  await platform?.stop();
+  home[Symbol.dispose]();
+});
+
+test("SZ-4.1 SZ-5 SZ-13.1 SZ-14.2 SZ-14.4 SZ-8.3 SZ-18.2 SU-7.1.2c NI-10 NI-32 the first journey, from an empty folder, goes as the rules demand", async () => {
+  await playJourney(platform, narrator);
+  assert.deepEqual(
+    told.filter((line) => line.startsWith("refused:")).map((line) => line.slice(line.lastIndexOf(": ") + 2)),
+    [
+      "CEREMONY_CLOSED",
+      "LEVEL_TOO_LOW",
+      "CREDENTIALS_INVALID",
+      "CHALLENGE_INVALID",
+      "ROLE_FORBIDDEN",
+      "CONSENT_INVALID",
+      "CONSENT_USED",
+      "CREDENTIALS_INVALID",
+    ],
+  );
+});
+
+test("the journey plays again on the same platform with other people, and without a second ceremony", async () => {
+  told.length = 0;
+  await playJourney(platform, narrator);
+  assert.equal(
+    told.some((line) => line.startsWith("# 0")),
+    false,
+  );
+});
+
+test("no personal data of the journey's people is in any service's log", async () => {
+  const { organisation, ...people } = castPlayers(0);
+  const canaries = [
+    organisation.uscc,
+    organisation.name,
+    ...Object.values(people).flatMap((p) => [p.citizenId, p.name]),
+  ];
+  for (const file of readdirSync(platform.files.logs)) {
+    const log = readFileSync(`${platform.files.logs}/${file}`, "utf8");
+    for (const canary of canaries) assert.equal(log.includes(canary), false, `${file} tells a person's data`);
+  }
+});
+
+test("the metrics tell nothing about anybody either, and count the calls", async () => {
+  const { clerk, organisation } = castPlayers(0);
+  for (const service of ["auth", "registry", "trust-gateway", "audit"] as const) {
+    const metrics = await (await fetch(`${platform.adminUrl(service)}/metrics`)).text();
+    assert.match(metrics, /rpc_server_call_duration_seconds_count\{/);
+    for (const canary of [clerk.citizenId, clerk.name, organisation.uscc])
+      assert.equal(metrics.includes(canary), false);
+  }
+});
+
+test("stopped and started again on the same folder, the platform still knows everybody", async () => {
+  await platform.stop();
+  platform = await startTestPlatform(home.path, { portBase: platform.ports.services.auth.grpc - 11 });
+  told.length = 0;
+  await playJourney(platform, narrator);
+  assert.equal(
+    told.some((line) => line.startsWith("# 0")),
+    false,
+  );
+});

@@ -1,0 +1,181 @@
+import { type Connection, type Queryable, statement } from "@fujie/kit/db";
+import type { PreparedEntry } from "./entry.ts";
+import type { FullTile } from "./tree.ts";
+
+export interface Head {
+  readonly origin: string;
+  readonly size: number;
+  readonly root: Uint8Array;
+  readonly epoch: number;
+}
+
+export interface PublishedCheckpoint {
+  readonly size: number;
+  readonly note: string;
+}
+
+interface HeadRow {
+  origin: string;
+  size: number;
+  root: Buffer;
+  epoch: number;
+}
+
+// The lock's number spells "fujielog"; it is the same for all replicas.
+const tryLock = statement("audit.lead.try", `SELECT pg_try_advisory_lock(x'66756a69656c6f67'::bigint) AS locked`);
+const holdLock = statement(
+  "audit.lead.hold",
+  `SELECT count(*)::int AS held FROM pg_locks
+   WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()`,
+);
+const freeLock = statement("audit.lead.free", `SELECT pg_advisory_unlock_all()`);
+const createHead = statement(
+  "audit.head.create",
+  `INSERT INTO audit.head (origin, size, root, epoch) VALUES ($1, 0, $2, 0) ON CONFLICT DO NOTHING`,
+);
+const beginEpoch = statement(
+  "audit.head.epoch",
+  `UPDATE audit.head SET epoch = epoch + 1
+   RETURNING origin, size::float8 AS size, root, epoch::float8 AS epoch`,
+);
+const findHead = statement(
+  "audit.head.find",
+  `SELECT origin, size::float8 AS size, root, epoch::float8 AS epoch FROM audit.head`,
+);
+const advanceHead = statement(
+  "audit.head.advance",
+  `UPDATE audit.head SET size = $3, root = $4 WHERE epoch = $1 AND size = $2`,
+);
+const ensurePartitions = statement(
+  "audit.partitions.ensure",
+  `SELECT audit.ensure_entry_partitions($1, $2)::float8 AS until`,
+);
+// Texts go as arrays; bytes in one buffer with their lengths, because bytea inside an array would travel as hex.
+const insertEntries = statement(
+  "audit.entry.insert",
+  `WITH row AS MATERIALIZED (
+     SELECT $1::bigint + o - 1 AS index, o, event_id, time_ms, type, trace_id, subject, actor, application_id,
+       preimage_bytes, sum(preimage_bytes) OVER w - preimage_bytes AS preimage_at,
+       details_key, details_bytes, sum(details_bytes) OVER w - details_bytes AS details_at
+     FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+       $9::int[], $10::uuid[], $11::int[])
+       WITH ORDINALITY AS given (event_id, time_ms, type, trace_id, subject, actor, application_id,
+         preimage_bytes, details_key, details_bytes, o)
+     WINDOW w AS (ORDER BY o)
+   ), entered AS (
+     INSERT INTO audit.entry
+       (index, time_ms, type, trace_id, subject, actor, application_id, salt, preimage, details, details_key)
+     SELECT index, time_ms, type, trace_id, subject, actor, application_id,
+       substring($12::bytea FROM ((o - 1) * 32 + 1)::int FOR 32),
+       substring($13::bytea FROM (preimage_at + 1)::int FOR preimage_bytes),
+       CASE WHEN details_key IS NOT NULL THEN substring($14::bytea FROM (details_at + 1)::int FOR details_bytes) END,
+       details_key
+     FROM row ORDER BY o
+   )
+   INSERT INTO audit.event (event_id, index) SELECT event_id, index FROM row ORDER BY o`,
+);
+const insertTiles = statement(
+  "audit.tile.insert",
+  `INSERT INTO audit.tile (level, index, hashes, root)
+   SELECT level, index, substring($3::bytea FROM ((o - 1) * 8192 + 1)::int FOR 8192),
+     substring($4::bytea FROM ((o - 1) * 32 + 1)::int FOR 32)
+   FROM unnest($1::smallint[], $2::bigint[]) WITH ORDINALITY AS given (level, index, o)`,
+);
+// Losing this row costs nothing, since the head is durable and signing it again makes the same checkpoint: so the
+// commit need not wait for the disk.
+const storeCheckpoint = statement(
+  "audit.checkpoint.store",
+  `WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true) AS setting)
+   INSERT INTO audit.checkpoint AS stored (size, note) SELECT $1, $2 FROM relaxed
+   ON CONFLICT (only) DO UPDATE SET size = excluded.size, note = excluded.note WHERE stored.size < excluded.size`,
+);
+const findCheckpoint = statement(
+  "audit.checkpoint.find",
+  `SELECT size::float8 AS size, note FROM audit.checkpoint`,
+);
+
+/** Takes the lead's lock for the connection's session, or says that somebody else has it. */
+export async function tryLead(connection: Connection): Promise<boolean> {
+  return (await connection.query<{ locked: boolean }>(tryLock())).rows[0]?.locked === true;
+}
+
+/** Whether the session still has the lock: false or an error means that the lead is lost. */
+export async function stillLeads(connection: Connection): Promise<boolean> {
+  return ((await connection.query<{ held: number }>(holdLock())).rows[0]?.held ?? 0) > 0;
+}
+
+export async function freeLead(connection: Connection): Promise<void> {
+  await connection.query(freeLock());
+}
+
+/** Begins a new epoch, which fences off every earlier one, and gives the head as it is from now on. */
+export async function takeHead(db: Queryable, origin: string, emptyRoot: Uint8Array): Promise<Head> {
+  await db.query(createHead(origin, emptyRoot));
+  const [head] = (await db.query<HeadRow>(beginEpoch())).rows;
+  if (head === undefined) throw new Error("the head of the log is missing");
+  return head;
+}
+
+export async function readHead(db: Queryable): Promise<Head | undefined> {
+  return (await db.query<HeadRow>(findHead())).rows[0];
+}
+
+/** Compare-and-swap: false when the head is not where this epoch left it. */
+export async function moveHead(
+  tx: Queryable,
+  move: { readonly epoch: number; readonly from: number; readonly to: number; readonly root: Uint8Array },
+): Promise<boolean> {
+  return (await tx.query(advanceHead(move.epoch, move.from, move.to, move.root))).rowCount === 1;
+}
+
+/** Creates partitions ahead until they hold the entries below `until`; gives how far they reach. */
+export async function createPartitions(db: Queryable, until: number, width: number): Promise<number> {
+  return (await db.query<{ until: number }>(ensurePartitions(until, width))).rows[0]?.until ?? 0;
+}
+
+/** Writes entries at `begin` and the indexes after it. */
+export async function writeEntries(tx: Queryable, begin: number, entries: readonly PreparedEntry[]): Promise<void> {
+  const column = (value: (entry: PreparedEntry) => string | number | null): unknown[] => entries.map(value);
+  const text = (name: "traceId" | "subject" | "actor" | "applicationId") =>
+    column(({ entry }) => (entry[name] === "" ? null : entry[name]));
+  await tx.query(
+    insertEntries(
+      begin,
+      column(({ entry }) => entry.eventId),
+      column(({ entry }) => entry.timeMs),
+      column(({ entry }) => entry.type),
+      text("traceId"),
+      text("subject"),
+      text("actor"),
+      text("applicationId"),
+      column(({ preimage }) => preimage.length),
+      column(({ details }) => details?.keyId ?? null),
+      column(({ details }) => details?.sealed.length ?? 0),
+      Buffer.concat(entries.map(({ salt }) => salt)),
+      Buffer.concat(entries.map(({ preimage }) => preimage)),
+      Buffer.concat(entries.flatMap(({ details }) => (details === undefined ? [] : [details.sealed]))),
+    ),
+  );
+}
+
+export async function writeTiles(tx: Queryable, tiles: readonly FullTile[]): Promise<void> {
+  if (tiles.length === 0) return;
+  await tx.query(
+    insertTiles(
+      tiles.map(({ level }) => level),
+      tiles.map(({ index }) => index),
+      Buffer.concat(tiles.map(({ hashes }) => hashes)),
+      Buffer.concat(tiles.map(({ root }) => root)),
+    ),
+  );
+}
+
+/** Publishes a checkpoint unless a larger one is published already. */
+export async function publishCheckpoint(db: Queryable, size: number, note: string): Promise<void> {
+  await db.query(storeCheckpoint(size, note));
+}
+
+/** The newest published checkpoint; undefined before the log's first start. */
+export async function readCheckpoint(db: Queryable): Promise<PublishedCheckpoint | undefined> {
+  return (await db.query<{ size: number; note: string }>(findCheckpoint())).rows[0];
+}

@@ -1,0 +1,162 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import {
+  type DecideProposalRequest,
+  type ListOperatorsRequest,
+  OperatorRole,
+  type OperatorService,
+  type ProposeOperatorRequest,
+  ProposeOperatorRequestSchema,
+  ProposeOperatorResponseSchema,
+} from "@fujie/api/fujie/registry/v1/operators";
+import { openPage, pageSize, signPage, type Transaction, transaction, uuidv7 } from "@fujie/kit/db";
+import { DomainError, fieldError } from "@fujie/kit/errors";
+import { recordEvent } from "@fujie/kit/record";
+import { publishOperator } from "../changes/publish.ts";
+import type { Context } from "../context.ts";
+import { isSameIdentifier } from "../counter/rules.ts";
+import { citizenIdOf, verifyCertificate } from "../gateway/ask.ts";
+import { recordingRefusals } from "../refusals.ts";
+import { runOnce } from "../repeatable.ts";
+import { identifierDigests } from "../subjects/vault.ts";
+import { requireOperator } from "./acting.ts";
+import { bindFirstAdministrators, isCeremonyCompleted, openCeremony } from "./ceremony.ts";
+import { type OperatorRoleName, operatorRoles, proposalMessage } from "./rules.ts";
+import {
+  closeProposal,
+  findOperatorByDigest,
+  findOperatorDigests,
+  insertOperator,
+  insertProposal,
+  lockProposal,
+  type Operator,
+  type Proposal,
+  pageOperators,
+  renewOperator,
+} from "./store.ts";
+
+const PROPOSAL_MS = 30 * 24 * 60 * 60_000;
+const FIRST_ID = "00000000-0000-0000-0000-000000000000";
+
+export function operatorService(context: Context) {
+  return {
+    openCeremony: onceCompleted(context, (request, _call) => openCeremony(context, request)),
+    bindFirstAdministrators: onceCompleted(context, (request, call) => bindFirstAdministrators(context, request, call)),
+    proposeOperator: recordingRefusals(context, "operator.proposed", (request, call) =>
+      proposeOperator(context, request, call),
+    ),
+    decideProposal: recordingRefusals(context, "operator.approved", (request, call) =>
+      decideProposal(context, request, call),
+    ),
+    listOperators: (request, call) => listOperators(context, request, call),
+  } satisfies ServiceImpl<typeof OperatorService>;
+}
+
+/** Records refusals once the ceremony has run; before, its own event has to be the first. */
+function onceCompleted<Request, Reply>(
+  context: Context,
+  run: (request: Request, call: HandlerContext) => Promise<Reply>,
+): (request: Request, call: HandlerContext) => Promise<Reply> {
+  const recording = recordingRefusals(context, "ceremony.opened", run);
+  return async (request, call) => ((await isCeremonyCompleted(context.db)) ? recording : run)(request, call);
+}
+
+async function proposeOperator(context: Context, request: ProposeOperatorRequest, call: HandlerContext) {
+  const { db, ring, clock } = context;
+  const proposer = await requireOperator(context, call, "registry.operators.propose");
+  const role = requireRole(request.role);
+  const holder = await verifyCertificate(context, proposalMessage(request.requestId, role), request, call);
+  const digests = identifierDigests(ring, "citizen-id", citizenIdOf(holder));
+  return transaction(db, (tx) =>
+    runOnce(
+      context,
+      tx,
+      call,
+      { request, requestSchema: ProposeOperatorRequestSchema, responseSchema: ProposeOperatorResponseSchema },
+      async () => {
+        const proposalId = uuidv7(clock.nowMs());
+        const expireAt = new Date(clock.nowMs() + PROPOSAL_MS);
+        const proposedBy = proposer.operatorId;
+        await insertProposal(tx, { proposalId, role, caId: holder.caId, digests, proposedBy, expireAt });
+        await recordEvent(context, tx, call, {
+          type: "operator.proposed",
+          outcome: "PENDING",
+          details: { proposal_id: proposalId, role },
+        });
+        return create(ProposeOperatorResponseSchema, { proposalId });
+      },
+    ),
+  );
+}
+
+function requireRole(role: OperatorRole): OperatorRoleName {
+  const name = operatorRoles.find((each) => OperatorRole[each] === role);
+  if (name === undefined) throw fieldError("FIELD_INVALID", "role", "is no role");
+  return name;
+}
+
+async function decideProposal(context: Context, request: DecideProposalRequest, call: HandlerContext) {
+  const { db, clock } = context;
+  const { proposalId, approved } = request;
+  const approver = await requireOperator(context, call, "registry.operators.approve");
+  return transaction(db, async (tx) => {
+    const proposal = await lockProposal(tx, proposalId);
+    if (proposal === undefined) throw new DomainError("PROPOSAL_NOT_FOUND");
+    if (proposal.state !== "OPEN" || proposal.expireAt.getTime() <= clock.nowMs()) {
+      throw new DomainError("PROPOSAL_STATE_INVALID");
+    }
+    await requireFourEyes(tx, approver, proposal);
+    await closeProposal(tx, proposalId, approved ? "APPROVED" : "REFUSED", approver.operatorId);
+    const operatorId = approved ? await appoint(context, tx, proposal) : "";
+    await recordEvent(context, tx, call, {
+      type: approved ? "operator.approved" : "operator.refused",
+      outcome: "SUCCESS",
+      details: { proposal_id: proposalId, operator_id: operatorId, role: proposal.role },
+    });
+    return { operatorId };
+  });
+}
+
+/** Neither who proposed nor who is proposed decides, by whichever certificate he comes. */
+async function requireFourEyes(tx: Transaction, approver: Operator, { proposedBy, digests }: Proposal): Promise<void> {
+  const own = await findOperatorDigests(tx, approver.operatorId);
+  if (proposedBy === approver.operatorId || isSameIdentifier(own, digests)) {
+    throw new DomainError("FOUR_EYES_REQUIRED");
+  }
+}
+
+/** Makes the person an operator; one who is one already is renewed in the proposed role: one person, one role. */
+async function appoint(context: Context, tx: Transaction, { role, caId, digests }: Proposal): Promise<string> {
+  const { clock, periods } = context;
+  const createdAt = new Date(clock.nowMs());
+  const reviewedUntil = new Date(clock.nowMs() + periods.reviewMs);
+  const known = await findOperatorByDigest(tx, digests);
+  const operatorId = known?.operatorId ?? uuidv7(clock.nowMs());
+  if (known !== undefined) await renewOperator(tx, { operatorId, role, caId, reviewedUntil });
+  else if (!(await insertOperator(tx, { operatorId, role, caId, reviewedUntil, createdAt }, digests))) {
+    // Two approvals for one person at once: the other one counts.
+    throw new DomainError("PROPOSAL_STATE_INVALID");
+  }
+  await publishOperator(tx, operatorId);
+  return operatorId;
+}
+
+async function listOperators(context: Context, request: ListOperatorsRequest, call: HandlerContext) {
+  const { db, ring } = context;
+  await requireOperator(context, call, "registry.operators.read");
+  const size = pageSize(request.pageSize, { default: 50, max: 100 });
+  const filter = ["operators"];
+  const [after = FIRST_ID] = openPage(request.pageToken, filter, ring) ?? [];
+  const found = await pageOperators(db, String(after), size + 1);
+  const page = found.slice(0, size);
+  const last = found.length > size ? page.at(-1) : undefined;
+  return {
+    operators: page.map(({ operatorId, role, reviewedUntil }) => ({
+      operatorId,
+      role: OperatorRole[role],
+      reviewedUntil: timestampFromDate(reviewedUntil),
+    })),
+    nextPageToken: last === undefined ? "" : signPage({ filter, cursor: [last.operatorId] }, ring),
+  };
+}

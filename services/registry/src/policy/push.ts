@@ -1,0 +1,87 @@
+/*
+ * Tells the trust-gateway the whole policy: at once after a change, and every few seconds, because the gateway fails
+ * closed when it is not renewed. Every replica does so; the version makes repetition harmless.
+ */
+import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
+import { type Database, transaction } from "@fujie/kit/db";
+import { createNudge } from "@fujie/kit/timers";
+import type { Application } from "../applications/store.ts";
+import { pageApplications } from "../applications/store.ts";
+import { findWithdrawnGrants } from "../consents/store.ts";
+import type { Context } from "../context.ts";
+import { raisePolicyVersion, readPolicyVersion, readSources } from "./store.ts";
+
+const RENEW_MS = 5_000;
+const PUSH_TIMEOUT_MS = 4_000;
+/** What one message to the gateway may hold (policy.proto). */
+const APPLICATIONS_MAX = 10_000;
+const FIRST_ID = "00000000-0000-0000-0000-000000000000";
+
+type Pushing = Pick<Context, "db" | "clock" | "timers" | "log" | "policy">;
+
+/** Keeps the gateway told until disposed. */
+export function startPolicyPush(context: Pushing): AsyncDisposable {
+  const stop = new AbortController();
+  const news = createNudge();
+  const unlisten = context.db.listen("policy", news.nudge);
+  const running = pushForEver(context, news, stop.signal);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      unlisten();
+      stop.abort();
+      await running;
+    },
+  };
+}
+
+async function pushForEver(context: Pushing, news: ReturnType<typeof createNudge>, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await pushPolicy(context, signal);
+    } catch (error) {
+      if (!signal.aborted) context.log.warn({ err: error }, "the policy was not taken");
+    }
+    await news.wait(RENEW_MS, context.timers, signal);
+  }
+}
+
+/** Sends the policy as it is now. Throws when the gateway does not take it. */
+export async function pushPolicy(context: Omit<Pushing, "timers" | "log">, signal?: AbortSignal): Promise<void> {
+  const policy = await readPolicy(context.db, new Date(context.clock.nowMs()));
+  const options = { timeoutMs: PUSH_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) };
+  const inForce = Number((await context.policy.putPolicy(policy, options)).version);
+  if (inForce <= Number(policy.version)) return;
+  await raisePolicyVersion(context.db, inForce + 1);
+  await context.policy.putPolicy({ ...policy, version: BigInt(inForce + 1) }, options);
+}
+
+/** The whole policy, read at one moment. */
+async function readPolicy(db: Database, now: Date) {
+  return transaction(
+    db,
+    async (tx) => {
+      const applications = await pageApplications(tx, FIRST_ID, APPLICATIONS_MAX + 1);
+      if (applications.length > APPLICATIONS_MAX) throw new Error("more applications than one policy can hold");
+      return {
+        version: BigInt(await readPolicyVersion(tx)),
+        applications: applications.map(policyOf),
+        sources: await readSources(tx),
+        withdrawnGrantIds: await findWithdrawnGrants(tx, now),
+      };
+    },
+    { isolation: "repeatable read", readOnly: true },
+  );
+}
+
+function policyOf({ applicationId, enabled, purposes, rateLimitPerSecond }: Application) {
+  return {
+    applicationId,
+    enabled,
+    rateLimitPerSecond,
+    purposes: purposes.map(({ purpose, claimTypes, legalBases }) => ({
+      purpose,
+      claimTypes: claimTypes.map((type) => ClaimType[type]),
+      legalBases: [...legalBases],
+    })),
+  };
+}

@@ -1,0 +1,101 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { RetryInfoSchema } from "@fujie/api/google/rpc/error_details";
+import { TrustSourceService } from "@fujie/api/fujie/source/v1/source";
+import { connectPeer } from "@fujie/kit/clients";
+import type { AdapterContext, ClaimAdapter } from "../adapter.ts";
+import { type Check, type MaintenanceWindow, type Source, SourceError, type SourceFacts, type SourceFault } from "../source.ts";
+import { claimTypes, type Expectation, readAssertion, writeElements } from "./rules.ts";
+import { type PartnerSettings, readSettings } from "./settings.ts";
+
+export const adapter: ClaimAdapter<PartnerSettings> = { readSettings, open };
+
+const ANSWER_BYTES_MAX = 64 * 1024;
+const WINDOWS_MAX = 64;
+
+function open(facts: SourceFacts, settings: PartnerSettings, { clock, identity }: AdapterContext): Source {
+  const { target, peerName, clientId, assertionKeys } = settings;
+  const peer = connectPeer({ target, service: peerName, identity, receiveBytesMax: ANSWER_BYTES_MAX });
+  const client = peer(TrustSourceService);
+  const expectation = (check: Check, live: boolean): Expectation => ({
+    sourceId: facts.id,
+    audience: clientId,
+    keys: assertionKeys,
+    check,
+    level: facts.level,
+    nowMs: clock.nowMs(),
+    live,
+  });
+  return {
+    ...facts,
+    check: async (check, signal) => {
+      const { bizSeq, nonce, purpose, claim } = check;
+      const request = { bizSeq, nonce, purpose, audience: clientId, claimType: claimTypes[claim.type] };
+      const { assertion } = await call(() =>
+        client.check({ ...request, elements: writeElements(claim) }, { signal }),
+      );
+      return readAssertion(assertion, expectation(check, true));
+    },
+    findOutcome: async (check, signal) => {
+      try {
+        const { assertion } = await call(() => client.getOutcome({ bizSeq: check.bizSeq }, { signal }));
+        return readAssertion(assertion, expectation(check, false));
+      } catch (error) {
+        if (error instanceof SourceError && codeOf(error.cause) === Code.NotFound) return undefined;
+        throw error;
+      }
+    },
+    describe: async (signal) => {
+      const { maintenance } = await call(() => client.describe({}, { signal }));
+      return maintenance.slice(0, WINDOWS_MAX).flatMap(({ startTime, endTime }): MaintenanceWindow[] =>
+        startTime === undefined || endTime === undefined
+          ? []
+          : [{ startMs: timestampMs(startTime), endMs: timestampMs(endTime) }],
+      );
+    },
+    [Symbol.dispose]: () => peer[Symbol.dispose](),
+  };
+}
+
+async function call<Reply>(send: () => Promise<Reply>): Promise<Reply> {
+  try {
+    return await send();
+  } catch (cause) {
+    const status = connectErrorOf(cause);
+    const retryAfterMs = status === undefined ? undefined : retryAfterOf(status);
+    const details = { cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+    throw new SourceError(faultOf(status, retryAfterMs), `answered ${Code[status?.code ?? Code.Unknown]}`, details);
+  }
+}
+
+const refusals: ReadonlySet<Code> = new Set([
+  Code.InvalidArgument,
+  Code.AlreadyExists,
+  Code.NotFound,
+  Code.PermissionDenied,
+  Code.Unauthenticated,
+  Code.FailedPrecondition,
+  Code.Unimplemented,
+]);
+
+/** UNAVAILABLE is the source's own word when it says when to come back, and a broken connection's otherwise. */
+function faultOf(status: ConnectError | undefined, retryAfterMs: number | undefined): SourceFault {
+  if (status === undefined) return "UNKNOWN";
+  if (status.code === Code.ResourceExhausted) return "LIMITED";
+  if (status.code === Code.Unavailable && retryAfterMs !== undefined) return "AWAY";
+  return refusals.has(status.code) ? "REFUSED" : "UNKNOWN";
+}
+
+function connectErrorOf(error: unknown): ConnectError | undefined {
+  if (error instanceof ConnectError) return error;
+  return error instanceof Error && error.cause instanceof ConnectError ? error.cause : undefined;
+}
+
+function codeOf(error: unknown): Code | undefined {
+  return connectErrorOf(error)?.code;
+}
+
+function retryAfterOf(status: ConnectError): number | undefined {
+  const delay = status.findDetails(RetryInfoSchema)[0]?.retryDelay;
+  return delay === undefined ? undefined : Number(delay.seconds) * 1_000 + delay.nanos / 1e6;
+}

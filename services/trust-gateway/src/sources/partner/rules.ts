@@ -1,0 +1,121 @@
+/**
+ * Assertions of third-party sources (fujie.source.v1). Checks are named and in this order: the signature first, so that
+ * nothing of an unsigned assertion is believed, then whose it is, then whether it answers exactly this check, then when.
+ */
+import { createHash, type KeyObject, timingSafeEqual, verify } from "node:crypto";
+import { fromBinary } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import {
+  type Assertion,
+  AssertionSchema,
+  ClaimType,
+  type SignedAssertion,
+  Verdict,
+} from "@fujie/api/fujie/source/v1/source";
+import type { ClaimElements } from "@fujie/identity";
+import type { ClaimTypeName } from "../../claims/rules.ts";
+import { type Answer, ANSWER_AGE_MAX_MS, type Check, isPlausibleCheckTime, SourceError } from "../source.ts";
+
+export const claimTypes: Readonly<Record<ClaimTypeName, ClaimType>> = {
+  PERSON_TWO_ELEMENT: ClaimType.PERSON_TWO_ELEMENT,
+  LEGAL_PERSON: ClaimType.LEGAL_PERSON,
+  LEGAL_REPRESENTATIVE: ClaimType.LEGAL_REPRESENTATIVE,
+};
+
+export interface Elements {
+  readonly citizenId: string;
+  readonly personName: string;
+  readonly uscc: string;
+  readonly organisationName: string;
+}
+
+export function writeElements(claim: ClaimElements): Elements {
+  const none = { citizenId: "", personName: "", uscc: "", organisationName: "" };
+  const { type: _, ...elements } = claim;
+  return { ...none, ...elements };
+}
+
+export interface Expectation {
+  readonly sourceId: string;
+  readonly audience: string;
+  readonly keys: ReadonlyMap<string, KeyObject>;
+  readonly check: Check;
+  /** The highest level that the source is registered for. */
+  readonly level: number;
+  readonly nowMs: number;
+  /** The answer is to a question of just now, and not one that was asked for again by its bizSeq. */
+  readonly live: boolean;
+}
+
+const DOMAIN = Buffer.from("fujie-source-assertion-v1\n");
+const SIGNATURE_BYTES = 64;
+const LEVEL_MAX = 3;
+
+const verdicts: Readonly<Partial<Record<Verdict, Answer["verdict"]>>> = {
+  [Verdict.MATCH]: "MATCH",
+  [Verdict.MISMATCH]: "MISMATCH",
+  [Verdict.NO_RECORD]: "NO_RECORD",
+};
+
+/** Each gives what is wrong, or nothing. */
+const checks: readonly ((assertion: Assertion, expected: Expectation) => string | undefined | false)[] = [
+  ({ sourceId }, expected) => sourceId !== expected.sourceId && "is another source's",
+  ({ audience }, expected) => audience !== expected.audience && "is for another audience",
+  ({ bizSeq }, { check }) => bizSeq !== check.bizSeq && "is to another check",
+  ({ nonce }, { check }) => !sameBytes(nonce, check.nonce) && "repeats another nonce",
+  ({ claimType }, { check }) => claimType !== claimTypes[check.claim.type] && "is of another claim type",
+  ({ elementsDigest }, { check }) => !sameBytes(elementsDigest, digestElements(check)) && "is about other elements",
+  ({ level }) => (level < 1 || level > LEVEL_MAX) && "has no level",
+  checkTime,
+];
+
+/** Reads the source's word (SZ-11.2). Throws SourceError REFUSED for an assertion that is not exactly that. */
+export function readAssertion(signed: SignedAssertion | undefined, expected: Expectation): Answer {
+  if (signed === undefined) throw refuse("is missing");
+  const key = expected.keys.get(signed.keyId);
+  if (key === undefined) throw refuse("is by an unregistered key");
+  const bytes = Buffer.concat([DOMAIN, signed.assertion]);
+  const fits =
+    signed.signature.length === SIGNATURE_BYTES &&
+    verify("sha256", bytes, { key, dsaEncoding: "ieee-p1363" }, signed.signature);
+  if (!fits) throw refuse("is not signed by the source");
+  const assertion = parse(signed.assertion);
+  for (const check of checks) {
+    const problem = check(assertion, expected);
+    if (problem !== undefined && problem !== false) throw refuse(problem);
+  }
+  const verdict = verdicts[assertion.verdict];
+  if (verdict === undefined || assertion.checkTime === undefined) throw refuse("has no verdict");
+  const level = Math.min(assertion.level, expected.level);
+  return { verdict, level, checkedAtMs: timestampMs(assertion.checkTime) };
+}
+
+/** SHA-256 over nonce ‖ elements with a zero byte between them, absent ones empty. */
+export function digestElements({ nonce, claim }: Check): Buffer {
+  const { citizenId, personName, uscc, organisationName } = writeElements(claim);
+  const text = [citizenId, personName, uscc, organisationName].join("\0");
+  return createHash("sha256").update(nonce).update(text).digest();
+}
+
+function checkTime({ checkTime: time }: Assertion, { check, nowMs, live }: Expectation): string | undefined {
+  if (time === undefined) return "has no time";
+  const checkedAtMs = timestampMs(time);
+  if (!isPlausibleCheckTime(checkedAtMs, check.askedAtMs, nowMs)) return "has an impossible time";
+  return live && checkedAtMs < nowMs - ANSWER_AGE_MAX_MS ? "is stale" : undefined;
+}
+
+function parse(bytes: Uint8Array): Assertion {
+  try {
+    return fromBinary(AssertionSchema, bytes);
+  } catch {
+    throw refuse("cannot be parsed");
+  }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+function refuse(problem: string): SourceError {
+  return new SourceError("REFUSED", `the assertion ${problem}`);
+}

@@ -1,0 +1,2 @@
+/** The fields of an entry of kind "population-base". */
+export { readSignedHttpSettings as readSettings, type SignedHttpSettings as BaseSettings } from "../signed-http.ts";
