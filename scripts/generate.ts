@@ -40,8 +40,17 @@ export const generators: Generator[] = [
     const { renderReturnCodes } = await import("../packages/kit/src/errors/return-codes.ts");
     return renderReturnCodes();
   }),
+  page("docs/openapi.json", async () => (await import("./pages/openapi.ts")).renderOpenapi()),
   page("docs/requirements.md", async () => (await import("./pages/requirements.ts")).renderRequirements()),
   page("docs/synthetic-people.md", async () => (await import("./pages/synthetic-people.ts")).renderSyntheticPeople()),
+  page("docs/settings.md", async () => (await import("./pages/settings.ts")).renderSettings()),
+  page("deploy/helm/fujie/README.md", async () => (await import("./pages/chart.ts")).renderChartReadme()),
+  page("deploy/helm/fujie/files/dashboard.json", async () =>
+    (await import("./pages/chart.ts")).copyOf("deploy/dashboards/fujie.json"),
+  ),
+  page("deploy/helm/fujie/files/alerts.yaml", async () =>
+    (await import("./pages/chart.ts")).copyOf("deploy/alerts/fujie.yaml"),
+  ),
 ];
 
 /** A generator of one text file. */

@@ -19,6 +19,8 @@ import { BounceRequestSchema, ProbeService } from "../../packages/kit/tests/gen/
 import { accountId } from "../../packages/kit/tests/probe-server.ts";
 import { median, type Row, type SuiteResult } from "./suite.ts";
 
+/** Only the rows whose name holds this. */
+const only = process.env["BENCH_ONLY"] ?? "";
 const rounds = Number(process.env["BENCH_ROUNDS"] ?? 31);
 const callsPerRound = Number(process.env["BENCH_CALLS"] ?? 4000);
 const warmUpRounds = 4;
@@ -122,7 +124,8 @@ interface Pair {
   readonly loadBase: Load;
 }
 
-async function measure(pair: Pair): Promise<Row> {
+async function measure(pair: Pair): Promise<Row[]> {
+  if (!pair.measure.includes(only)) return [];
   const ours: number[] = [];
   const base: number[] = [];
   for (let round = -warmUpRounds; round < rounds; round += 1) {
@@ -135,7 +138,7 @@ async function measure(pair: Pair): Promise<Row> {
   }
   const ratio = median(ours.map((value, round) => value / (base[round] ?? Number.NaN)));
   const { measure, unit, target } = pair;
-  return { measure, value: median(ours), unit, baseline: median(base), ratio, target, ok: ratio >= target };
+  return [{ measure, value: median(ours), unit, baseline: median(base), ratio, target, ok: ratio >= target }];
 }
 
 export async function run(machine: string): Promise<SuiteResult> {
@@ -162,32 +165,32 @@ export async function run(machine: string): Promise<SuiteResult> {
       using full = await startSubject("full", files);
       await checkAnswers({ empty, full, connect });
       rows.push(
-        await measure({
+        ...(await measure({
           measure: "gRPC, empty pipeline, against bare grpc-js + protobuf-es",
           ...{ unit: perSecond, target: 0.95, ours: empty, base: bareGrpc },
           ...{ loadOurs: h2load(files, bounce, "grpc"), loadBase: h2load(files, bounce, "grpc") },
-        }),
-        await measure({
+        })),
+        ...(await measure({
           measure: "gRPC, full pipeline, against bare grpc-js + protobuf-es",
           ...{ unit: perSecond, target: 0.75, ours: full, base: bareGrpc },
           ...{ loadOurs: h2load(files, secured, "grpc"), loadBase: h2load(files, bounce, "grpc") },
-        }),
+        })),
       );
     }
     rows.push(
-      await measure({
+      ...(await measure({
         measure: "Connect JSON over HTTP/1.1, against bare connect-node",
         ...{ unit: perSecond, target: 0.9, ours: connect, base: bareConnect },
         ...{ loadOurs: h2load(files, bounce, "json"), loadBase: h2load(files, bounce, "json") },
-      }),
-      await measure({
+      })),
+      ...(await measure({
         measure: "gRPC over mutual TLS, against clear text",
         ...{ unit: "calls/CPU s", target: 0.9, ours: emptyTls, base: empty },
         ...{
           loadOurs: cpuLoad(files, bounce, [certFile, keyFile, caFile]),
           loadBase: cpuLoad(files, bounce, undefined),
         },
-      }),
+      })),
     );
     return { suite: "rpc", machine, rows };
   } finally {

@@ -19,8 +19,8 @@ const HELP = `fujie: the command line of the identity platform Fujie (符节)
   fujie token --issuer URL --login-name NAME --password-file FILE [--scope SCOPE …] [--organisation ID]
       Signs a person in and gets an access token.
 
-  fujie verify entry FILE --keys public-keys.json --root bundle-root.pem
-      Checks an audit entry (the JSON of LogService.GetEntry) against the public keys, offline.
+  fujie verify entry FILE … --keys public-keys.json --root bundle-root.pem
+      Checks audit entries (each the JSON of LogService.GetEntry) against the public keys, offline.
 
   fujie help
 `;

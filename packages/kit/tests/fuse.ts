@@ -28,7 +28,11 @@ export function fuseDatabase(db: Database, fuse: Fuse): Database {
   return {
     ...db,
     query: (statement) => fuse.step(() => db.query(statement)),
-    connect: async () => fuseConnection(await fuse.step(() => db.connect()), fuse),
+    connect: async () => {
+      // A connection persists nothing: killed before or after is the same, and nobody would give it back.
+      await fuse.step(async () => {});
+      return fuseConnection(await db.connect(), fuse);
+    },
   };
 }
 

@@ -28,7 +28,7 @@ export async function openKitDatabase(t: Cleanup, service: Record<string, string
 
 export function openTestDatabase(t: Cleanup, url: string): Database {
   const db = openDatabase({ url, poolMax: 8, service: "test" });
-  t.after(() => db[Symbol.asyncDispose]());
+  t.after(async () => db[Symbol.asyncDispose]());
   return db;
 }
 

@@ -10,17 +10,21 @@ import {
   fromBinary,
   getOption,
 } from "@bufbuild/protobuf";
-import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { type FileDescriptorSet, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { getComments } from "@bufbuild/protoplugin";
 import { access, ObjectRule } from "../../../packages/api/src/gen/fujie/options/v1/options_pb.js";
 import { writeDescriptorSet } from "../../descriptor-set.ts";
 
 export async function readContract(): Promise<FileRegistry> {
+  return createFileRegistry(await buildDescriptorSet());
+}
+
+export async function buildDescriptorSet(): Promise<FileDescriptorSet> {
   const folder = mkdtempSync(join(tmpdir(), "fujie-contract-"));
   try {
     const file = join(folder, "fujie.binpb");
     await writeDescriptorSet(file);
-    return createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(file)));
+    return fromBinary(FileDescriptorSetSchema, readFileSync(file));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -106,7 +106,7 @@ GRANT SELECT, INSERT ON audit.tile TO :"runtime_role";
 -- The tree's head: moved forward by compare-and-swap in the transaction that writes the entries. The epoch fences off
 -- a sequencer that has lost its lead and does not know it yet.
 CREATE TABLE audit.head (
-  only boolean PRIMARY KEY DEFAULT true CHECK (only),
+  single boolean PRIMARY KEY DEFAULT true CHECK (single),
   origin text NOT NULL,
   size bigint NOT NULL CHECK (size >= 0),
   root bytea NOT NULL CHECK (length(root) = 32),
@@ -116,7 +116,7 @@ GRANT SELECT, INSERT, UPDATE ON audit.head TO :"runtime_role";
 
 -- The newest signed checkpoint: always of a size whose root the head has committed.
 CREATE TABLE audit.checkpoint (
-  only boolean PRIMARY KEY DEFAULT true CHECK (only),
+  single boolean PRIMARY KEY DEFAULT true CHECK (single),
   size bigint NOT NULL CHECK (size >= 0),
   note text NOT NULL
 ) WITH (fillfactor = 10);

@@ -83,6 +83,9 @@ async function serveAuth(runtime: Runtime, config: Config, overrides: Overrides)
       apply: (tx, event, atMs) => applyChange(context, tx, event, atMs),
     }),
   );
+  const openid = createOpenidProvider(context);
+  // A setting that the OpenID library refuses keeps the service from starting, not the first user from signing in.
+  openid.current();
   return serve(runtime, {
     handlers: [
       handler(CredentialService, credentialService(context)),
@@ -92,7 +95,7 @@ async function serveAuth(runtime: Runtime, config: Config, overrides: Overrides)
     topics: {
       [REVOCATIONS_TOPIC]: { peers: ["auth", "registry", "trust-gateway", "audit"], keepMs: REVOCATIONS_KEPT_MS },
     },
-    mountHttp: createListener({ ...context, openid: createOpenidProvider(context) }),
+    mountHttp: createListener({ ...context, openid }),
     schemaAtLeast: SCHEMA_AT_LEAST,
     purge: {
       "openid records": (max) => purgeRecords(db, clock.nowMs(), max),

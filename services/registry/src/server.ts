@@ -144,17 +144,22 @@ function handlersOf(context: Context) {
   ];
 }
 
-/** What a start has to bring about once, as soon as the database is there. */
-function prepareOnce(context: Context, config: RegistryConfig): () => Promise<number> {
-  let done = false;
-  return async () => {
-    if (done) return 0;
+/** What a start has to bring about once, as soon as the database is there, however many ask for it at once. */
+function prepareOnce(context: Context, config: RegistryConfig): PurgeTask {
+  let preparing: Promise<void> | undefined;
+  const prepare = async () => {
     const ids = config.enabledSources?.split(",") ?? [];
     await transaction(context.db, async (tx) => {
       if ((await setEnabledSources(tx, ids)) > 0) await bumpPolicy(tx);
     });
     await offerCeremony(context);
-    done = true;
+  };
+  return async () => {
+    preparing ??= prepare().catch((error: unknown) => {
+      preparing = undefined;
+      throw error;
+    });
+    await preparing;
     return 0;
   };
 }

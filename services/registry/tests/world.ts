@@ -28,7 +28,7 @@ import { connectPeer } from "@fujie/kit/clients";
 import { type Database, migrate, openDatabase, roleOf, transaction } from "@fujie/kit/db";
 import { DomainError, type Reason } from "@fujie/kit/errors";
 import { feedService, publish } from "@fujie/kit/feed";
-import { openFileKeyRing, provisionKeys } from "@fujie/kit/keys";
+import { type KeyBundle, type KeyRing, loadKeyBundle, openFileKeyRing, provisionKeys } from "@fujie/kit/keys";
 import { createLogger } from "@fujie/kit/log";
 import { caller, type Handler, handler, type RunningServer, startServer } from "@fujie/kit/serve";
 import { startTelemetry } from "@fujie/kit/telemetry";
@@ -73,6 +73,9 @@ export interface World extends AsyncDisposable {
   /** As the database's superuser. */
   readonly admin: Database;
   readonly ceremonyFile: string;
+  /** Everybody's public keys, and the gateway's own secrets. */
+  readonly bundle: KeyBundle;
+  readonly gatewayRing: KeyRing;
   readonly grpcTarget: string;
   readonly caFile: string;
   /** Clients that come as a service by mutual TLS. */
@@ -80,9 +83,11 @@ export interface World extends AsyncDisposable {
   /** The options of a call with a token. */
   as(claims: Claims): CallOptions;
   mintToken(claims: Claims): string;
+  /** Lets a little time pass: for what the registry does on its own. */
+  pass(ms: number): Promise<void>;
   restart(settings?: Readonly<Record<string, string>>): Promise<void>;
-  /** Waits until the audit log has an event of the type, and returns the newest. */
-  recorded(type: string, outcome?: keyof typeof AuditOutcome): Promise<Event>;
+  /** Waits until the audit log has an event of the type (about the subject), and returns the newest. */
+  recorded(type: string, outcome?: keyof typeof AuditOutcome, subject?: string): Promise<Event>;
 }
 
 export interface Claims {
@@ -138,13 +143,10 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
   };
 
   const events: Event[] = [];
-  let heard = Promise.withResolvers<void>();
   const ingest = handler(IngestService, {
     appendEvents: ({ events: batch }) => {
       const known = new Set(events.map(({ eventId }) => eventId));
       events.push(...batch.filter(({ eventId }) => !known.has(eventId)));
-      heard.resolve();
-      heard = Promise.withResolvers();
       return { indexes: batch.map((_, i) => BigInt(i)) };
     },
     async *streamEvents() {},
@@ -152,11 +154,12 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
   const audit = await serveNeighbour("audit", [ingest]);
 
   const gateway = createGateway(time, db);
+  const gatewayRing = stack.use(openFileKeyRing(keys.keysDir("trust-gateway"), { service: "trust-gateway", clock }));
   const gatewayFeed = stack.use(
     feedService({
       db,
       topics: { "trust.verifications": { peers: ["registry"] } },
-      ring: stack.use(openFileKeyRing(keys.keysDir("trust-gateway"), { service: "trust-gateway", clock })),
+      ring: gatewayRing,
       peerOf: (call) => caller(call).peer,
       clock,
       log,
@@ -167,6 +170,7 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
     handler(FeedService, gatewayFeed.impl),
   ]);
 
+  const bundle = stack.use(loadKeyBundle(keys.bundleFile, keys.bundleRootFile));
   const ceremonyFile = join(dir, "ceremony.txt");
   const files = await ca.issueService("registry");
   const environment = (more: Readonly<Record<string, string>>): Record<string, string> => ({
@@ -183,8 +187,8 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
     FUJIE_KEYS_DIR: keys.keysDir("registry"),
     FUJIE_KEY_BUNDLE_FILE: keys.bundleFile,
     FUJIE_KEY_BUNDLE_ROOT_FILE: keys.bundleRootFile,
-    FUJIE_PEER_AUDIT: `127.0.0.1:${audit.grpcPort}`,
-    FUJIE_PEER_TRUST_GATEWAY: `127.0.0.1:${gatewayServer.grpcPort}`,
+    FUJIE_PEER_AUDIT: `dns:///127.0.0.1:${audit.grpcPort}`,
+    FUJIE_PEER_TRUST_GATEWAY: `dns:///127.0.0.1:${gatewayServer.grpcPort}`,
     FUJIE_ENABLED_SOURCES: "population-base,legal-person-base",
     FUJIE_CEREMONY_FILE: ceremonyFile,
     FUJIE_DRAIN_TIMEOUT_MS: "500",
@@ -212,6 +216,11 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
   stack.defer(disconnect);
   const owned = stack.move();
 
+  // The database waits as long, so that what runs on its own meets the time that it expects.
+  const pass = async (ms: number): Promise<void> => {
+    await admin.query({ text: `SELECT pg_sleep($1::float8 / 1000)`, values: [ms] });
+    time.advance(ms);
+  };
   const mintToken = (claims: Claims): string => signToken(signer.privateKey, claims, clock.nowMs());
   return {
     get registry() {
@@ -223,6 +232,8 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
     db,
     admin,
     ceremonyFile,
+    bundle,
+    gatewayRing,
     get grpcTarget() {
       return `127.0.0.1:${registry.grpcPort}`;
     },
@@ -241,14 +252,18 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
       await registry.close();
       registry = await start(more);
     },
-    async recorded(type, outcome = "SUCCESS") {
+    async recorded(type, outcome = "SUCCESS", subject = undefined) {
+      const isWanted = (event: Event): boolean =>
+        event.type === type &&
+        event.outcome === AuditOutcome[outcome] &&
+        (subject === undefined || event.subject === subject);
       for (;;) {
-        const next = heard.promise;
-        const found = events.findLast((event) => event.type === type && event.outcome === AuditOutcome[outcome]);
+        const found = events.findLast(isWanted);
         if (found !== undefined) return found;
-        await next;
+        await pass(20);
       }
     },
+    pass,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -157,12 +157,12 @@ affinity:
       key: {{ index . 2 }}
 {{- end -}}
 
-{{/* Readable by the group alone: the services refuse keys that everybody can read. */}}
+{{/* Mode 0440: the services refuse keys that everybody can read. Written in tens, which every YAML reads alike. */}}
 {{- define "fujie.secretVolume" -}}
 - name: {{ index . 0 }}
   secret:
     secretName: {{ index . 1 }}
-    defaultMode: 0440
+    defaultMode: 288
 {{- end -}}
 
 {{/* Three quarters of a memory limit, in MiB; nothing when it is not in whole Mi or Gi. */}}

@@ -45,8 +45,8 @@
       "FUJIE_KEYS_DIR" "/etc/fujie/keys"
       "FUJIE_KEY_BUNDLE_FILE" "/etc/fujie/bundle/public-keys.json"
       "FUJIE_KEY_BUNDLE_ROOT_FILE" "/etc/fujie/bundle/bundle-root.pem"
-      "FUJIE_TRACE_RATIO" (toString $values.otlp.traceRatio)
-      "FUJIE_DRAIN_TIMEOUT_MS" (toString $service.values.drainTimeoutMs)
+      "FUJIE_TRACE_RATIO" $values.otlp.traceRatio
+      "FUJIE_DRAIN_TIMEOUT_MS" ($service.values.drainTimeoutMs | int64 | toString)
 -}}
 {{- with $values.otlp.endpoint -}}
 {{- $_ := set $settings "FUJIE_OTLP_ENDPOINT" . -}}
@@ -56,7 +56,7 @@
 {{- $_ := set $settings $variable (printf "dns:///%s-%s-grpc.%s:%v" $base . $domain $values.ports.grpc) -}}
 {{- end -}}
 {{- range $variable, $value := mergeOverwrite (deepCopy $values.settings) $service.values.settings -}}
-{{- $_ := set $settings $variable (toString $value) -}}
+{{- $_ := set $settings $variable $value -}}
 {{- end -}}
 {{- toYaml $settings -}}
 {{- end -}}

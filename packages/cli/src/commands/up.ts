@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { describeError } from "../journey/expect.ts";
 import { type JourneyEnd, plainNarrator, playJourney } from "../journey/index.ts";
 import { terminalProgress } from "../progress.ts";
 import { type Platform, startPlatform } from "../up/index.ts";
@@ -56,7 +57,7 @@ async function tellJourney(platform: Platform): Promise<{ failed: boolean; end?:
     writeFileSync(join(platform.files.journey, "client-secret"), end.clientSecret, { mode: 0o600 });
     return { failed: false, end };
   } catch (error) {
-    write(`\nThe journey FAILED: ${error instanceof Error ? error.message : String(error)}`);
+    write(`\nThe journey FAILED: ${describeError(error)}`);
     write(`Logs of all services: ${platform.files.logs}`);
     return { failed: true };
   }

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { verifyEntryFile } from "../verify/entry.ts";
+import { type PublicKeys, verifyEntryFile } from "../verify/entry.ts";
 import { requireOption, UsageError } from "./usage.ts";
 
 export async function runVerify(args: readonly string[]): Promise<number> {
@@ -8,20 +8,27 @@ export async function runVerify(args: readonly string[]): Promise<number> {
     allowPositionals: true,
     options: { keys: { type: "string" }, root: { type: "string" } },
   });
-  const [what, file] = positionals;
-  if (what !== "entry" || file === undefined) throw new UsageError("fujie verify entry FILE --keys FILE --root FILE");
-  const verdict = verifyEntryFile(file, {
+  const [what, ...files] = positionals;
+  if (what !== "entry" || files.length === 0) throw new UsageError("fujie verify entry FILE … --keys FILE --root FILE");
+  const keys = {
     bundleFile: requireOption(values.keys, "keys"),
     bundleRootFile: requireOption(values.root, "root"),
-  });
+  };
+  const verdicts = files.map((file) => tell(file, keys));
+  return verdicts.every(Boolean) ? 0 : 1;
+}
+
+/** Says of one file whether its entry is proven. */
+function tell(file: string, keys: PublicKeys): boolean {
+  const verdict = verifyEntryFile(file, keys);
   if (!verdict.ok) {
-    process.stderr.write(`NOT PROVEN: ${verdict.reason}\n`);
-    return 1;
+    process.stderr.write(`NOT PROVEN: ${file}: ${verdict.reason}\n`);
+    return false;
   }
   const { entry, index, size, origin } = verdict;
   const when = new Date(entry.timeMs).toISOString();
   process.stdout.write(
     `PROVEN: entry ${index} of ${size} in ${origin}: ${when} ${entry.service} ${entry.type} ${entry.outcome}\n`,
   );
-  return 0;
+  return true;
 }

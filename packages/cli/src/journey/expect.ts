@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { ErrorInfoSchema } from "@fujie/api/google/rpc/error_details";
+import { BadRequestSchema, ErrorInfoSchema } from "@fujie/api/google/rpc/error_details";
 
 /** A step did not go as it must. */
 export class JourneyError extends Error {
@@ -14,6 +14,15 @@ export function expectThat(condition: boolean, what: string): asserts condition 
 export function reasonOf(error: unknown): string {
   if (!(error instanceof ConnectError)) return error instanceof Error ? error.message : String(error);
   return error.findDetails(ErrorInfoSchema)[0]?.reason ?? Code[error.code];
+}
+
+/** All that a failed call tells: reason, fields, trace id. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof ConnectError)) return error instanceof Error ? error.message : String(error);
+  const fields = error.findDetails(BadRequestSchema).flatMap(({ fieldViolations }) => fieldViolations);
+  const violations = fields.map(({ field, description }) => ` ${field}: ${description};`).join("");
+  const trace = error.findDetails(ErrorInfoSchema)[0]?.metadata["trace_id"] ?? "unknown";
+  return `${reasonOf(error)} (${error.rawMessage})${violations} trace ${trace}`;
 }
 
 /** Runs a call that must be refused with one of these reasons, and returns it. */

@@ -1,7 +1,7 @@
 /**
  * Brings the whole platform up on one machine, as `npm start` and the tests do it:
  *
- *   keys and certificates ─▶ Postgres ─▶ databases and roles ─▶ migrations ─▶ sandbox ─▶ four services
+ *   keys and certificates ─▶ Postgres ─▶ databases and roles ─▶ sandbox ─▶ migrations ─▶ four services
  *
  * Every service is a process of its own with the settings it would have in production; only the addresses are loopback.
  */
@@ -69,10 +69,11 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     );
     const databases = await progress.step("databases and roles", () => prepareDatabases(postgres));
     const context: Surroundings = { files, ports, trust, databases, options };
-    await progress.step("migrations", () => migrateAll(context));
     const programs = new Map<string, Program>();
     stack.defer(() => stopPrograms(programs));
+    // Before the migrations: it writes the sources file, which the trust-gateway's settings name.
     await progress.step("sandbox: trust sources", () => startSandbox(context, programs));
+    await progress.step("migrations", () => migrateAll(context));
     await progress.step("services: auth, registry, trust-gateway, audit", () => startServices(context, programs));
     const owned = stack.move();
     const stop = () => owned.disposeAsync();
@@ -215,10 +216,15 @@ function settingsOf(service: ServiceName, { files, ports, trust, databases, opti
     FUJIE_KEY_BUNDLE_ROOT_FILE: trust.bundleRootFile,
     FUJIE_TRACE_RATIO: options.throwaway ? "1" : "0.01",
     ...peersOf(service, ports),
-    ...(service === "registry" ? { FUJIE_CEREMONY_FILE: files.ceremonyCode } : {}),
+    ...(service === "registry"
+      ? { FUJIE_CEREMONY_FILE: files.ceremonyCode, FUJIE_ENABLED_SOURCES: SANDBOX_SOURCES.join(",") }
+      : {}),
     ...(service === "trust-gateway" ? { FUJIE_SOURCES_FILE: join(files.sandbox, "sources.json") } : {}),
   };
 }
+
+/** What the sandbox offers and the registry lets the trust-gateway ask. */
+const SANDBOX_SOURCES = ["population-base", "legal-person-base", "partner", "ca-ecdsa", "ca-sm2"];
 
 /** Whom each service calls or follows: to the right by call, to the left by feed (docs/design.md). */
 const peers: Readonly<Record<ServiceName, readonly ServiceName[]>> = {

@@ -15,8 +15,16 @@ export interface AccessCase {
   readonly method: DescMethod;
   /** The scopes of the token to call with; undefined for a call without a token. */
   readonly scopes: readonly string[] | undefined;
+  /** What else the token must say: as much as the rule wants, except where the case is that it does not. */
+  readonly standing: Standing;
   readonly request: Message;
   readonly expected: Reason;
+}
+
+/** A person's level, and how long ago the subject authenticated. */
+export interface Standing {
+  readonly level: number;
+  readonly authAgeSeconds: number;
 }
 
 export interface AccessSuiteOptions {
@@ -26,7 +34,8 @@ export interface AccessSuiteOptions {
 
 /**
  * The calls that every method of the services must refuse, made from its access rule: without a token, with a token
- * that lacks the scope, on another tenant's object, as a subject where only services may call.
+ * that lacks the scope, below the level, after too long, on another tenant's object, as a subject where only services
+ * may call.
  * A method without a rule throws, and so does an open one that is not listed: nothing can be forgotten silently.
  */
 export function accessCases(services: readonly DescService[], options: AccessSuiteOptions = {}): AccessCase[] {
@@ -52,23 +61,29 @@ function casesOf(method: DescMethod, open: Set<string>): AccessCase[] {
     return [];
   }
   const request = foreignRequest(method, rule.objectField);
-  const refusal = (who: string, scopes: readonly string[] | undefined, expected: Reason): AccessCase => ({
-    title: `${name} refuses ${who}`,
-    method,
-    scopes,
-    request,
-    expected,
-  });
+  const enough: Standing = { level: rule.minLevel, authAgeSeconds: 0 };
+  const refusal = (
+    who: string,
+    scopes: readonly string[] | undefined,
+    expected: Reason,
+    standing = enough,
+  ): AccessCase => ({ title: `${name} refuses ${who}`, method, scopes, standing, request, expected });
   if (rule.object === ObjectRule.PEER) {
     return [
       refusal("a caller without a certificate", undefined, "PEER_CERTIFICATE_INVALID"),
       refusal("a subject where only services may call", ["any"], "PEER_FORBIDDEN"),
     ];
   }
-  const cases = [
-    refusal("a caller without a token", undefined, "TOKEN_MISSING"),
-    refusal("a token without its scope", ["another.scope"], "SCOPE_MISSING"),
-  ];
+  const cases = [refusal("a caller without a token", undefined, "TOKEN_MISSING")];
+  if (rule.scopes.length > 0) cases.push(refusal("a token without its scope", ["another.scope"], "SCOPE_MISSING"));
+  if (rule.minLevel > 0) {
+    const low: Standing = { ...enough, level: rule.minLevel - 1 };
+    cases.push(refusal(`a person below level ${rule.minLevel}`, rule.scopes, "LEVEL_TOO_LOW", low));
+  }
+  if (rule.freshSeconds > 0) {
+    const old: Standing = { ...enough, authAgeSeconds: rule.freshSeconds + 60 };
+    cases.push(refusal("a subject who signed in too long ago", rule.scopes, "STEP_UP_REQUIRED", old));
+  }
   if (!objectRulesWithField.has(rule.object)) return cases;
   const foreign = rule.scopes.map((scope) => refusal(`a foreign object with ${scope}`, [scope], "OBJECT_FORBIDDEN"));
   return [...cases, ...foreign];
@@ -86,13 +101,13 @@ export interface AccessSuiteTarget {
   /** Server TLS without a client certificate; clear text when absent. */
   readonly channelCredentials?: ChannelCredentials;
   /** A token that the server accepts, of a subject, organisation and application that own nothing. */
-  mintToken(scopes: readonly string[]): string | Promise<string>;
+  mintToken(scopes: readonly string[], standing: Standing): string | Promise<string>;
 }
 
 /** Makes the call over a real connection and asserts that it is refused for the expected reason. */
 export async function runAccessCase(target: AccessSuiteTarget, each: AccessCase): Promise<void> {
   const metadata = new Metadata();
-  if (each.scopes !== undefined) metadata.set("authorization", `Bearer ${await target.mintToken(each.scopes)}`);
+  if (each.scopes !== undefined) metadata.set("authorization", `Bearer ${await target.mintToken(each.scopes, each.standing)}`);
   const channel = new Client(target.address, target.channelCredentials ?? credentials.createInsecure());
   try {
     const status = await callAndAwaitStatus(channel, each, metadata);

@@ -86,6 +86,8 @@ function createCredentials(material: TlsMaterial | undefined, expected: string):
 function channelOptions(service: DescService, options: PeerOptions) {
   return {
     "grpc.service_config": JSON.stringify(serviceConfig(service)),
+    // An address may not be sent as the TLS server name (RFC 6066 §3); the certificate is checked by SPIFFE name anyway.
+    "grpc.ssl_target_name_override": options.service,
     "grpc.max_receive_message_length": options.receiveBytesMax ?? 4 * 1024 * 1024,
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,

@@ -22,6 +22,10 @@ export interface AccessRule {
   readonly scopes: readonly string[];
   readonly peers: ReadonlySet<string>;
   readonly privileged: boolean;
+  /** Lowest real-name level of a person's token; 0: any. Tokens of operators and applications have level 0. */
+  readonly minLevel: number;
+  /** How old the subject's authentication may be; 0: any age. */
+  readonly freshMs: number;
   readonly defaultTimeoutMs: number;
   /** Local name of the request's field that names the object. */
   readonly objectField: string | undefined;
@@ -41,6 +45,13 @@ const objectRulesWithField = new Set<ObjectRule>([
   ObjectRule.OWNER,
 ]);
 
+/** A CALLER rule without scopes is for any valid token: the method tells the caller about nobody but himself. */
+const objectRulesWithoutScopes: ReadonlySet<ObjectRule> = new Set([
+  ObjectRule.PUBLIC,
+  ObjectRule.PEER,
+  ObjectRule.CALLER,
+]);
+
 /**
  * Reads the access rule that a method declares, and refuses to start a server on a rule that could not be enforced:
  * none, without scopes or peers, naming a field that is no string of the request, or a resource nobody can look up.
@@ -49,8 +60,8 @@ export function readAccessRule(method: DescMethod, owners: Readonly<Record<strin
   const name = `${method.parent.typeName}/${method.name}`;
   const declared = getOption(method, access);
   if (declared.object === ObjectRule.UNSPECIFIED) throw new Error(`${name} has no access rule`);
-  const open = declared.object === ObjectRule.PUBLIC || declared.object === ObjectRule.PEER;
-  if (!open && declared.scopes.length === 0) throw new Error(`${name}: its access rule names no scope`);
+  if (!objectRulesWithoutScopes.has(declared.object) && declared.scopes.length === 0)
+    throw new Error(`${name}: its access rule names no scope`);
   if (declared.object === ObjectRule.PEER && declared.peers.length === 0) {
     throw new Error(`${name}: its access rule names no peer`);
   }
@@ -59,6 +70,8 @@ export function readAccessRule(method: DescMethod, owners: Readonly<Record<strin
     scopes: declared.scopes,
     peers: new Set(declared.peers),
     privileged: declared.privileged,
+    minLevel: declared.minLevel,
+    freshMs: declared.freshSeconds * 1_000,
     defaultTimeoutMs: declared.defaultTimeoutMs,
     objectField: objectRulesWithField.has(declared.object)
       ? findObjectField(method, declared.objectField).localName
@@ -83,8 +96,14 @@ function findLookup(name: string, resource: string, owners: Readonly<Record<stri
   return lookup;
 }
 
+/** What the rule is judged by besides the caller. */
+export interface Moment {
+  readonly nowMs: number;
+  readonly revocationsAreStale: boolean;
+}
+
 /** Whether the caller may use the method at all, whatever the object. Throws the DomainError that says why not. */
-export function checkEntry(rule: AccessRule, caller: Caller, revocationsAreStale: () => boolean): void {
+export function checkEntry(rule: AccessRule, caller: Caller, moment: () => Moment): void {
   if (rule.object === ObjectRule.PUBLIC) return;
   if (rule.object === ObjectRule.PEER) {
     if (caller.peer !== undefined && rule.peers.has(caller.peer)) return;
@@ -96,8 +115,17 @@ export function checkEntry(rule: AccessRule, caller: Caller, revocationsAreStale
     if (caller.peer !== undefined && rule.peers.has(caller.peer)) return;
     throw new DomainError("TOKEN_MISSING");
   }
-  if (!rule.scopes.some((scope) => token.scopes.has(scope))) throw new DomainError("SCOPE_MISSING");
-  if (rule.privileged && revocationsAreStale()) throw new DomainError("REVOCATIONS_STALE");
+  if (rule.scopes.length > 0 && !rule.scopes.some((scope) => token.scopes.has(scope))) {
+    throw new DomainError("SCOPE_MISSING");
+  }
+  if (token.level < rule.minLevel) throw new DomainError("LEVEL_TOO_LOW");
+  if (rule.freshMs > 0 || rule.privileged) checkMoment(rule, token, moment());
+}
+
+function checkMoment(rule: AccessRule, token: VerifiedToken, { nowMs, revocationsAreStale }: Moment): void {
+  const isFresh = token.authTimeMs !== undefined && nowMs - token.authTimeMs <= rule.freshMs;
+  if (rule.freshMs > 0 && !isFresh) throw new DomainError("STEP_UP_REQUIRED");
+  if (rule.privileged && revocationsAreStale) throw new DomainError("REVOCATIONS_STALE");
 }
 
 /**

@@ -327,7 +327,9 @@ async function* wholeBody(request: IncomingMessage, bytesMax: number): AsyncIter
     });
     request.on("end", resolve);
     request.on("error", reject);
-    request.on("close", () => reject(new ConnectError("request ended early", Code.Canceled)));
+    request.on("close", () => {
+      if (!request.complete) reject(new ConnectError("request ended early", Code.Canceled));
+    });
   });
   const [only] = chunks;
   yield only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks);

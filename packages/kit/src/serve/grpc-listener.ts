@@ -1,5 +1,6 @@
 import { EventEmitter } from "node:events";
 import type { Http2Session, IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
 import { createSecureContext } from "node:tls";
 import {
   Server,
@@ -68,18 +69,16 @@ export async function openGrpcListener(options: GrpcListenerOptions): Promise<Gr
     });
   });
   const peers = new WeakMap<Http2Session, PeerIdentity>();
-  guardStreams(server, (accept, stream, headers) => {
+  const sockets = guardStreams(server, (accept, stream, headers) => {
     const served = methods.get(headers[":path"] ?? "");
     if (served === undefined) return refuse(stream, "METHOD_UNKNOWN");
     if (headerBytes(headers) > limits.headerBytesMax) return refuse(stream, "REQUEST_MALFORMED");
     const timeout = parseGrpcTimeout(headers["grpc-timeout"]?.toString());
-    // grpc-js would read it again, more leniently, and keep a second timer.
-    if (timeout !== undefined) delete headers["grpc-timeout"];
     arriving = { served, headers, timeout, peer: tls === undefined ? noPeer : peerOf(peers, stream) };
-    accept(stream, headers);
+    accept(stream, framingHeaders(headers));
     arriving = undefined;
   });
-  return { port, drain: (timeoutMs) => drainServer(server, timeoutMs) };
+  return { port, drain: (timeoutMs) => drainServer(server, sockets, timeoutMs) };
 }
 
 interface Arrival {
@@ -138,8 +137,10 @@ type Gate = (accept: StreamListener, stream: ServerHttp2Stream, headers: Incomin
 /**
  * Puts a gate before grpc-js' own handler of new streams. grpc-js has no hook that early; its HTTP/2 servers are
  * reached through a field that it does not publish, so a version without it refuses to start instead of going on ungated.
+ * Gives the connections that are open.
  */
-function guardStreams(server: Server, gate: Gate): void {
+function guardStreams(server: Server, gate: Gate): ReadonlySet<Socket> {
+  const sockets = new Set<Socket>();
   const held: unknown = Reflect.get(server, "http2Servers");
   const http2Servers = held instanceof Map ? [...held.keys()] : [];
   if (http2Servers.length === 0) throw new Error("this version of grpc-js keeps its HTTP/2 servers elsewhere");
@@ -149,10 +150,15 @@ function guardStreams(server: Server, gate: Gate): void {
     if (handle === undefined) throw new Error("this version of grpc-js handles streams elsewhere");
     const accept: StreamListener = handle.bind(http2Server);
     http2Server.removeAllListeners("stream");
-    http2Server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) =>
-      gate(accept, stream, headers),
-    );
+    http2Server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+      gate(accept, stream, headers);
+    });
+    http2Server.on("connection", (socket: Socket) => {
+      sockets.add(socket);
+      socket.on("close", () => sockets.delete(socket));
+    });
   }
+  return sockets;
 }
 
 /** Answers a stream that never becomes a call: there is no span yet, so the trace id says so. */
@@ -169,6 +175,19 @@ function refuse(stream: ServerHttp2Stream, reason: "METHOD_UNKNOWN" | "REQUEST_M
     },
     { endStream: true },
   );
+}
+
+/**
+ * What grpc-js needs to know of the headers. The rest is ours: it would copy and check each one, long tokens, too, and
+ * read the deadline again, more leniently, with a timer of its own.
+ */
+function framingHeaders(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  return {
+    ":path": headers[":path"],
+    ":authority": headers[":authority"],
+    "content-type": headers["content-type"],
+    ...(headers["grpc-encoding"] === undefined ? undefined : { "grpc-encoding": headers["grpc-encoding"] }),
+  };
 }
 
 function headerBytes(headers: IncomingHttpHeaders): number {
@@ -207,7 +226,7 @@ function contextOf({ cert, key, ca }: TlsMaterial) {
   return { cert, key, ca };
 }
 
-async function drainServer(server: Server, timeoutMs: number): Promise<void> {
+async function drainServer(server: Server, sockets: ReadonlySet<Socket>, timeoutMs: number): Promise<void> {
   let cut: NodeJS.Timeout | undefined;
   await new Promise<void>((resolve) => {
     server.tryShutdown(() => resolve());
@@ -217,6 +236,8 @@ async function drainServer(server: Server, timeoutMs: number): Promise<void> {
     }, timeoutMs);
   });
   clearTimeout(cut);
+  // A closed session leaves its socket waiting for the other side, which may never come.
+  for (const socket of sockets) socket.destroySoon();
 }
 
 function passOn(bytes: Buffer): Buffer {

@@ -1,6 +1,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import { ObjectRule } from "@fujie/api/fujie/options/v1/options";
+import type { Clock } from "../clock/index.ts";
 import { DomainError } from "../errors/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Telemetry } from "../telemetry/index.ts";
@@ -16,6 +17,7 @@ export interface PipelineOptions {
   readonly telemetry: Pick<Telemetry, "startServerSpan" | "recordRpc">;
   readonly tokens: TokenVerifier;
   readonly revocations: { isStale(): boolean };
+  readonly clock: Clock;
   readonly log: Pick<Logger, "error" | "warn">;
 }
 
@@ -49,9 +51,9 @@ export interface Pipeline {
 }
 
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { telemetry, tokens, revocations, log } = options;
+  const { telemetry, tokens, revocations, log, clock } = options;
   const endless = new Set<Call>();
-  const isStale = () => revocations.isStale();
+  const moment = () => ({ nowMs: clock.nowMs(), revocationsAreStale: revocations.isStale() });
   let active = 0;
   let draining = false;
 
@@ -86,7 +88,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 
   function enter(call: Call, token?: VerifiedToken): void {
     call.token = token;
-    checkEntry(call.served.rule, { peer: call.wire.peer.name, token }, isStale);
+    checkEntry(call.served.rule, { peer: call.wire.peer.name, token }, moment);
   }
 
   function accept(call: Call, message: Message): void | Promise<void> {

@@ -34,6 +34,8 @@ const openRule: AccessRule = {
   scopes: [],
   peers: new Set(),
   privileged: false,
+  minLevel: 0,
+  freshMs: 0,
   defaultTimeoutMs: 0,
   objectField: undefined,
   findOwners: undefined,

@@ -53,7 +53,7 @@ const ensurePartitions = statement(
 // Texts go as arrays; bytes in one buffer with their lengths, because bytea inside an array would travel as hex.
 const insertEntries = statement(
   "audit.entry.insert",
-  `WITH row AS MATERIALIZED (
+  `WITH new AS MATERIALIZED (
      SELECT $1::bigint + o - 1 AS index, o, event_id, time_ms, type, trace_id, subject, actor, application_id,
        preimage_bytes, sum(preimage_bytes) OVER w - preimage_bytes AS preimage_at,
        details_key, details_bytes, sum(details_bytes) OVER w - details_bytes AS details_at
@@ -70,9 +70,9 @@ const insertEntries = statement(
        substring($13::bytea FROM (preimage_at + 1)::int FOR preimage_bytes),
        CASE WHEN details_key IS NOT NULL THEN substring($14::bytea FROM (details_at + 1)::int FOR details_bytes) END,
        details_key
-     FROM row ORDER BY o
+     FROM new ORDER BY o
    )
-   INSERT INTO audit.event (event_id, index) SELECT event_id, index FROM row ORDER BY o`,
+   INSERT INTO audit.event (event_id, index) SELECT event_id, index FROM new ORDER BY o`,
 );
 const insertTiles = statement(
   "audit.tile.insert",
@@ -87,12 +87,9 @@ const storeCheckpoint = statement(
   "audit.checkpoint.store",
   `WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true) AS setting)
    INSERT INTO audit.checkpoint AS stored (size, note) SELECT $1, $2 FROM relaxed
-   ON CONFLICT (only) DO UPDATE SET size = excluded.size, note = excluded.note WHERE stored.size < excluded.size`,
+   ON CONFLICT (single) DO UPDATE SET size = excluded.size, note = excluded.note WHERE stored.size < excluded.size`,
 );
-const findCheckpoint = statement(
-  "audit.checkpoint.find",
-  `SELECT size::float8 AS size, note FROM audit.checkpoint`,
-);
+const findCheckpoint = statement("audit.checkpoint.find", `SELECT size::float8 AS size, note FROM audit.checkpoint`);
 
 /** Takes the lead's lock for the connection's session, or says that somebody else has it. */
 export async function tryLead(connection: Connection): Promise<boolean> {

@@ -1,5 +1,4 @@
-import type { Database } from "@fujie/kit/db";
-import { transaction } from "@fujie/kit/db";
+import { type Database, transaction } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import type { KeyRing } from "@fujie/kit/keys";
 import { root } from "@fujie/transparency";
@@ -31,6 +30,7 @@ export interface Term {
   end(reason: unknown): void;
   /** Resolves when nothing is under way. */
   settled(): Promise<void>;
+  readonly isOver: boolean;
   /** Entries committed so far. */
   readonly size: number;
 }
@@ -74,7 +74,7 @@ export function startTerm(options: TermOptions, recovered: Recovered): Term {
   let lastCommit: Promise<void> = Promise.resolve();
   let queue: Waiting[] = [];
   let unpublished: Batch[] = [];
-  let publishing: Promise<void> | undefined;
+  let publishing = false;
   let onSettled: (() => void)[] = [];
 
   function end(reason: unknown): void {
@@ -122,7 +122,7 @@ export function startTerm(options: TermOptions, recovered: Recovered): Term {
 
   async function commitBatch({ begin, waiting, full, after }: Batch, before: Promise<void>): Promise<void> {
     const entries = waiting.map(({ entry }) => entry);
-    const write = transaction(
+    await transaction(
       db,
       async (tx) => {
         await writeEntries(tx, begin, entries);
@@ -133,7 +133,6 @@ export function startTerm(options: TermOptions, recovered: Recovered): Term {
       },
       { retries: 0 },
     );
-    await write;
   }
 
   async function follow(batch: Batch, committing: Promise<void>): Promise<void> {
@@ -149,26 +148,27 @@ export function startTerm(options: TermOptions, recovered: Recovered): Term {
     out -= 1;
     launchBatches();
     keepPartitionsAhead();
-    publishing ??= publishAll();
+    if (!publishing) await publishAll();
     notifySettled();
   }
 
   /** Signs the newest commit only: under load one checkpoint covers several batches. */
   async function publishAll(): Promise<void> {
+    publishing = true;
     while (unpublished.length > 0) {
       const batches = unpublished;
       unpublished = [];
       const newest = batches.at(-1)?.after;
       try {
         if (newest !== undefined) await publish(newest);
-        for (const { begin, waiting } of batches) for (const [at, { resolve }] of waiting.entries()) resolve(begin + at);
+        for (const { begin, waiting } of batches)
+          for (const [at, { resolve }] of waiting.entries()) resolve(begin + at);
       } catch (error) {
         rejectAll(batches.flatMap(({ waiting }) => waiting));
         end(error);
       }
     }
-    publishing = undefined;
-    notifySettled();
+    publishing = false;
   }
 
   async function publish(head: TreeHead): Promise<void> {
@@ -192,7 +192,7 @@ export function startTerm(options: TermOptions, recovered: Recovered): Term {
       });
   }
 
-  const isSettled = () => out === 0 && queue.length === 0 && publishing === undefined && !creatingPartitions;
+  const isSettled = () => out === 0 && queue.length === 0 && !publishing && !creatingPartitions;
 
   function notifySettled(): void {
     if (!isSettled()) return;
@@ -206,6 +206,9 @@ export function startTerm(options: TermOptions, recovered: Recovered): Term {
     ended: ending.promise,
     end,
     settled: () => new Promise((resolve) => (isSettled() ? resolve() : onSettled.push(resolve))),
+    get isOver() {
+      return ended;
+    },
     get size() {
       return committedSize;
     },

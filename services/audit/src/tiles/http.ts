@@ -44,7 +44,7 @@ async function respond(
 }
 
 function unavailable(log: Pick<Logger, "error">, error: unknown): Answer {
-  log.error({ err: error }, "a tile could not be read");
+  log.error({ error }, "a tile could not be read");
   return notReady;
 }
 

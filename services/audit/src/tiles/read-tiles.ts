@@ -7,8 +7,8 @@ import {
   formatTilePath,
   HASH_BYTES,
   type ReadTile,
-  type Tile,
   TILE_WIDTH,
+  type Tile,
 } from "@fujie/transparency";
 import { readFullTile, readOpenings, readTileRoots } from "./store.ts";
 

@@ -84,7 +84,9 @@ export function toMetadata(client: OauthClient, unusedSecret: string): ClientMet
       ...(confidential ? ["client_credentials"] : []),
     ],
     scope: scopes.join(" "),
-    subject_type: "public",
+    // Sectors are names that the registry gave; the library wants an address for them, which is never fetched.
+    subject_type: "pairwise",
+    sector_identifier_uri: `https://sector.invalid/${encodeURIComponent(client.sector)}`,
     id_token_signed_response_alg: "ES256",
     require_auth_time: false,
   };

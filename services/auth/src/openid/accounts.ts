@@ -37,7 +37,6 @@ export function signedInOf(account: Account | undefined): SignedIn | undefined {
  */
 export async function findAccount(
   context: AccountContext,
-  ctx: KoaContextWithOIDC,
   sessionId: string,
   grantId: string | undefined,
 ): Promise<Account | undefined> {
@@ -49,10 +48,8 @@ export async function findAccount(
   const judged = await available(() => directory.judge(session, organisationId));
   if (!judged.ok) return undefined;
   await noteUse(context, session, judged.standing);
-  const account: Account = {
-    accountId: sessionId,
-    claims: async () => ({ sub: await subjectFor(context, session, await clientOf(context, ctx)) }),
-  };
+  // The library puts `pairwiseIdentifier` in the place of this id before anybody sees it.
+  const account: Account = { accountId: sessionId, claims: () => ({ sub: sessionId }) };
   signedIn.set(account, { session, standing: judged.standing });
   return account;
 }

@@ -2,7 +2,7 @@
 import type { OauthClient } from "../clients/rules.ts";
 import type { Standing } from "../directory/rules.ts";
 import type { Session } from "../sessions/rules.ts";
-import { applicationScopes, intersect } from "./scopes.ts";
+import { applicationScopes, intersect, operatorScopes, personScopes } from "./scopes.ts";
 
 /** Within the verifiers' bound of five minutes. */
 export const ACCESS_TOKEN_LIFETIME_SECONDS = 300;
@@ -36,4 +36,9 @@ function applicationClaim({ applicationId }: OauthClient): Claims {
 /** The scopes that a token of the client may carry: about the subject, or about the client itself without one. */
 export function grantableScopes(client: OauthClient, standing: Standing | undefined): readonly string[] {
   return intersect(client.scopes, standing === undefined ? applicationScopes : standing.scopes);
+}
+
+/** The scopes that a client may ask for in somebody's name, whoever that will be. */
+export function subjectScopes(client: OauthClient): readonly string[] {
+  return intersect(client.scopes, [...personScopes, ...operatorScopes]);
 }

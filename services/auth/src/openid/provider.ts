@@ -8,6 +8,8 @@
  *
  * Everything that the library can do beyond code + PKCE, refresh, client credentials, revocation and sign-out is off.
  */
+import { EventEmitter } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { isUuid } from "@fujie/kit/db";
 import { recordRefusal } from "@fujie/kit/record";
 import Provider, {
@@ -25,9 +27,15 @@ import type { Context } from "../context.ts";
 import { pageLanguage, renderFailure, renderSignedOut, renderSignOut } from "../sign-in/pages.ts";
 import { redirectTargets, sendPage } from "../sign-in/respond.ts";
 import { requestScope, webOrigin } from "../web/request-scope.ts";
-import { available, clientOf, findAccount, signedInOf } from "./accounts.ts";
+import { available, clientOf, findAccount, signedInOf, subjectFor } from "./accounts.ts";
 import { createAdapters } from "./adapter.ts";
-import { ACCESS_TOKEN_LIFETIME_SECONDS, applicationClaims, grantableScopes, subjectClaims } from "./claims.ts";
+import {
+  ACCESS_TOKEN_LIFETIME_SECONDS,
+  applicationClaims,
+  grantableScopes,
+  subjectClaims,
+  subjectScopes,
+} from "./claims.ts";
 import { cookieKeys } from "./cookie-keys.ts";
 import { orderTokenKeys, TokenSigningKey } from "./keys.ts";
 import { createPolicy } from "./policy.ts";
@@ -37,30 +45,32 @@ import { putGrantOrganisation } from "./store.ts";
 export interface OpenidProvider {
   /** The library with the keys of now: after a rotation it is made anew, which costs a few milliseconds and no state. */
   current(): Provider;
+  /** Serves one request of OpenID Connect. */
+  serve(request: IncomingMessage, response: ServerResponse): Promise<void>;
 }
 
 const CODE_LIFETIME_SECONDS = 60;
 const INTERACTION_LIFETIME_SECONDS = 600;
 
 export function createOpenidProvider(context: Context): OpenidProvider {
-  let made: { readonly keyIds: string; readonly provider: Provider } | undefined;
+  let made: { readonly keyIds: string; readonly provider: Provider; readonly listener: Listener } | undefined;
+  const current = () => {
+    const keys = orderTokenKeys(context.ring.publicKeys(), context.clock.nowMs());
+    const keyIds = keys.map(({ keyId }) => keyId).join(" ");
+    if (made?.keyIds !== keyIds) {
+      const signingKeys = keys.map((entry) => new TokenSigningKey(context.ring, entry));
+      const provider = makeProvider(context, signingKeys);
+      made = { keyIds, provider, listener: provider.callback() };
+    }
+    return made;
+  };
   return {
-    current() {
-      const keys = orderTokenKeys(context.ring.publicKeys(), context.clock.nowMs());
-      const keyIds = keys.map(({ keyId }) => keyId).join(" ");
-      if (made?.keyIds !== keyIds) {
-        made = {
-          keyIds,
-          provider: makeProvider(
-            context,
-            keys.map((entry) => new TokenSigningKey(context.ring, entry)),
-          ),
-        };
-      }
-      return made.provider;
-    },
+    current: () => current().provider,
+    serve: (request, response) => current().listener(request, response),
   };
 }
+
+type Listener = ReturnType<Provider["callback"]>;
 
 /** Paths below the issuer; discovery tells them too. */
 export const openidRoutes = {
@@ -84,7 +94,10 @@ function makeProvider(context: Context, keys: readonly TokenSigningKey[]): Provi
     const { db, ring, clock } = context;
     return secretMatches({ db, ring, nowMs: clock.nowMs() }, this.clientId, secret);
   };
-  provider.on("server_error", (_ctx, error) => context.log.error({ error }, "the OpenID provider failed"));
+  const logFailure = (error: unknown) => context.log.error({ error }, "the OpenID provider failed");
+  provider.on("server_error", (_ctx, error) => logFailure(error));
+  // Koa writes to the console what nobody listens to; the library's types leave this event out.
+  EventEmitter.prototype.on.call(provider, "error", logFailure);
   return provider;
 }
 
@@ -104,9 +117,10 @@ const REFUSALS_RECORDED = { ratePerSecond: 20, burst: 100 };
 
 /** Strangers can ask for tokens as often as they like: what is kept of their refusals is bounded. */
 async function recordRefusedToken(context: Context, body: unknown): Promise<void> {
+  const error = typeof body === "object" && body !== null && "error" in body ? String(body.error) : "";
+  if (error === "temporarily_unavailable" || error === "server_error") return;
   const { allowed } = await context.ephemeral.takeToken("refused-tokens", REFUSALS_RECORDED);
   if (!allowed) return;
-  const error = typeof body === "object" && body !== null && "error" in body ? String(body.error) : "";
   await recordRefusal(context, webOrigin(), {
     type: "token.refused",
     reason: error === "invalid_client" ? "CREDENTIALS_INVALID" : "TOKEN_INVALID",
@@ -124,7 +138,10 @@ function configure(context: Context, keys: readonly TokenSigningKey[]): Configur
     jwks: { keys },
     routes: openidRoutes,
     scopes: [...openidScopes],
-    subjectTypes: ["public"],
+    // Every client has its own view of a subject; the platform's own client sees the account itself (subjectFor).
+    subjectTypes: ["pairwise"],
+    pairwiseIdentifier: (ctx) => visibleSubject(context, ctx),
+    sectorIdentifierUriValidate: () => false,
     claims: { openid: ["sub"] },
     responseTypes: ["code"],
     clientAuthMethods: ["client_secret_basic", "none"],
@@ -157,7 +174,7 @@ function configure(context: Context, keys: readonly TokenSigningKey[]): Configur
     clientBasedCORS: () => false,
     features: {
       devInteractions: { enabled: false },
-      externalSigningSupport: { enabled: true },
+      externalSigningSupport: { enabled: true, ack: "experimental-01" },
       userinfo: { enabled: false },
       introspection: { enabled: false },
       registration: { enabled: false },
@@ -178,7 +195,7 @@ function configure(context: Context, keys: readonly TokenSigningKey[]): Configur
         postLogoutSuccessSource: (ctx) => sendPage(ctx.res, 200, renderSignedOut(pageLanguage(ctx.req)), ctx),
       },
     },
-    findAccount: (ctx, id, token) => findAccount(context, ctx, id, grantIdOf(token)),
+    findAccount: (_ctx, id, token) => findAccount(context, id, grantIdOf(token)),
     loadExistingGrant: (ctx) => loadGrant(context, ctx),
     extraTokenClaims: (ctx, token) => tokenClaims(context, ctx, token),
     formats: { customizers: { jwt: (_ctx, token, parts) => settleClaims(context, token, parts) } },
@@ -219,7 +236,7 @@ async function describeApi(
 async function possibleScopes(context: Context, ctx: KoaContextWithOIDC): Promise<readonly string[]> {
   const client = await clientOf(context, ctx);
   // When somebody asks for a code nobody is known yet: what the client may have at most is narrowed with the token.
-  if (ctx.oidc.route === "authorization" || ctx.oidc.route === "resume") return client.scopes;
+  if (ctx.oidc.route === "authorization" || ctx.oidc.route === "resume") return subjectScopes(client);
   return grantableScopes(client, signedInOf(ctx.oidc.account)?.standing);
 }
 
@@ -249,7 +266,7 @@ async function loadGrant(context: Context, ctx: KoaContextWithOIDC): Promise<Gra
   if (!client.firstParty && intersect(scopes, intersect(client.scopes, personScopes)).length > 0) return undefined;
   const grant = new ctx.oidc.provider.Grant({ accountId, clientId: client.clientId });
   grant.addOIDCScope(intersect(scopes, openidScopes).join(" "));
-  grant.addResourceScope(API, intersect(scopes, client.scopes).join(" "));
+  grant.addResourceScope(API, intersect(scopes, subjectScopes(client)).join(" "));
   return keepOrganisation(context, grant, await grant.save(), organisationId);
 }
 
@@ -278,6 +295,12 @@ async function keepOrganisation(
     await putGrantOrganisation(db, grantId, organisationId, clock.nowMs() + sessionLimits.lifetimeMs);
   }
   return grant;
+}
+
+async function visibleSubject(context: Context, ctx: KoaContextWithOIDC): Promise<string> {
+  const found = signedInOf(ctx.oidc.account);
+  if (found === undefined) throw new errors.InvalidGrant("nobody is signed in");
+  return subjectFor(context, found.session, await clientOf(context, ctx));
 }
 
 async function tokenClaims(

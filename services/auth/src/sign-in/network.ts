@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
+import type { KeyRing } from "@fujie/kit/keys";
 
 /**
  * The network that a request comes from, for counting attempts: an IPv4 address, or the /64 of an IPv6 address, which
@@ -11,6 +12,14 @@ export function networkOf(request: Pick<IncomingMessage, "headers" | "socket">, 
   const chain = [...forwarded.map((entry) => entry.trim()), request.socket.remoteAddress ?? ""];
   const address = chain.at(-1 - trustedProxies) ?? "";
   return toNetwork(address);
+}
+
+/** The network as counters name it: a keyed digest. */
+export function networkKeyOf(
+  { ring, trustedProxies }: { readonly ring: Pick<KeyRing, "hmac">; readonly trustedProxies: number },
+  request: Pick<IncomingMessage, "headers" | "socket">,
+): string {
+  return ring.hmac("cache-key", `network:${networkOf(request, trustedProxies)}`).digest.toString("base64url");
 }
 
 function toNetwork(address: string): string {

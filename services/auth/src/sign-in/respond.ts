@@ -85,6 +85,7 @@ const statuses: Readonly<Record<string, number>> = {
 
 /** Whatever else keeps somebody from signing in is a failed authentication. */
 export function statusOf({ reason }: DomainError): number {
+  if (reason === "MESSAGE_TOO_LARGE") return 413;
   return statuses[reasons[reason].code] ?? 401;
 }
 

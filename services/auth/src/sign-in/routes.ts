@@ -29,7 +29,7 @@ import {
   loadInteraction,
 } from "./interaction.ts";
 import { knownBrowserCookie, knownBrowserOf } from "./known-browser.ts";
-import { networkOf } from "./network.ts";
+import { networkKeyOf } from "./network.ts";
 import { failureText, pageLanguage, renderConsent, renderFailure, renderSignIn } from "./pages.ts";
 import { loginKeyOf, signInWithPassword } from "./password.ts";
 import { redirectTargets, sendJson, sendPage, sendRedirect, sendRefusal, setRetryAfter, statusOf } from "./respond.ts";
@@ -152,7 +152,7 @@ async function answer(
     interaction: interaction.stored.uid,
     formerSessionId: interaction.stored.session?.accountId,
   };
-  const networkKey = digestNetwork(context, exchange.request);
+  const networkKey = networkKeyOf(context, exchange.request);
   if (action === "certificate") {
     return finishSignIn(interaction, await signInWithCertificate(context, place, readProof(body), networkKey));
   }
@@ -199,10 +199,6 @@ function readProof({ fields }: PostedBody): CertificateProof {
     signature: bytesOf(signature, "signature", SIGNATURE_BYTES_MAX),
     format: format === "raw" ? SignatureFormat.RAW : SignatureFormat.PKCS7,
   };
-}
-
-function digestNetwork({ ring, trustedProxies }: Context, request: IncomingMessage): string {
-  return ring.hmac("cache-key", `network:${networkOf(request, trustedProxies)}`).digest.toString("base64url");
 }
 
 /** Over, or not this browser's: nothing is told apart. */

@@ -2,7 +2,10 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { DomainError } from "@fujie/kit/errors";
 import { openidRoutes } from "../openid/provider.ts";
-import { sendRefusal } from "../sign-in/respond.ts";
+import { acceptsJson } from "../sign-in/body.ts";
+import { networkKeyOf } from "../sign-in/network.ts";
+import { pageLanguage, renderFailure } from "../sign-in/pages.ts";
+import { sendPage, sendRefusal, setRetryAfter, statusOf } from "../sign-in/respond.ts";
 import { type SignInContext, serveSignIn, signInRoute } from "../sign-in/routes.ts";
 import { requestScope } from "./request-scope.ts";
 
@@ -16,6 +19,7 @@ const openidPaths: ReadonlySet<string> = new Set([
 const RESUME = new RegExp(`^${openidRoutes.authorization}/[A-Za-z0-9_-]{1,64}$`);
 
 export function createListener(context: SignInContext): RequestListener {
+  const secure = context.issuer.startsWith("https:");
   return (request, response) => {
     const { pathname } = URL.parse(request.url ?? "", "http://any") ?? { pathname: "" };
     const route = routeOf(pathname);
@@ -26,6 +30,7 @@ export function createListener(context: SignInContext): RequestListener {
     const started = performance.now();
     const span = context.telemetry.startServerSpan(`auth.web${route}`, (name) => headerOf(request, name));
     response.setHeader("x-trace-id", span.traceId);
+    if (secure) response.setHeader("strict-transport-security", "max-age=31536000");
     response.once("close", () => {
       const code = codeOf(response);
       span.end(code);
@@ -53,7 +58,17 @@ async function serveRoute(
   exchange: { readonly request: IncomingMessage; readonly response: ServerResponse; readonly traceId: string },
 ): Promise<void> {
   if (route.startsWith("/interaction")) return serveSignIn(context, path, exchange);
-  await context.openid.current().callback()(exchange.request, exchange.response);
+  if (path === openidRoutes.authorization) await countAuthorization(context, exchange.request);
+  await context.openid.serve(exchange.request, exchange.response);
+}
+
+/** From one network. Each request leaves a row for ten minutes, and anybody may make one. */
+const AUTHORIZATIONS = { ratePerSecond: 50, burst: 500 };
+
+async function countAuthorization(context: SignInContext, request: IncomingMessage): Promise<void> {
+  const key = `authorizations:${networkKeyOf(context, request)}`;
+  const { allowed, retryAfterMs } = await context.ephemeral.takeToken(key, AUTHORIZATIONS);
+  if (!allowed) throw new DomainError("RATE_LIMITED", { retryDelayMs: retryAfterMs });
 }
 
 /**
@@ -72,9 +87,19 @@ function fail(
   error: unknown,
   { request, response, traceId }: { request: IncomingMessage; response: ServerResponse; traceId: string },
 ): void {
-  context.log.error({ error, trace_id: traceId }, "a web request failed unexpectedly");
-  if (response.headersSent) response.destroy();
-  else sendRefusal(request, response, error instanceof DomainError ? error : new DomainError("INTERNAL"), traceId);
+  const known = error instanceof DomainError ? error : new DomainError("INTERNAL");
+  if (known !== error) context.log.error({ error, trace_id: traceId }, "a web request failed unexpectedly");
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  if (acceptsJson(request)) {
+    sendRefusal(request, response, known, traceId);
+    return;
+  }
+  setRetryAfter(response, known);
+  const { reason, retryDelayMs } = known;
+  sendPage(response, statusOf(known), renderFailure(pageLanguage(request), { reason, traceId, retryDelayMs }));
 }
 
 function headerOf(request: IncomingMessage, name: string): string | undefined {

@@ -12,6 +12,8 @@ import type { Context } from "../context.ts";
 import { raisePolicyVersion, readPolicyVersion, readSources } from "./store.ts";
 
 const RENEW_MS = 5_000;
+/** The gateway refuses everything until it is told: it has just started, or comes back. */
+const RETRY_MS = 500;
 const PUSH_TIMEOUT_MS = 4_000;
 /** What one message to the gateway may hold (policy.proto). */
 const APPLICATIONS_MAX = 10_000;
@@ -36,12 +38,14 @@ export function startPolicyPush(context: Pushing): AsyncDisposable {
 
 async function pushForEver(context: Pushing, news: ReturnType<typeof createNudge>, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
+    let pauseMs = RENEW_MS;
     try {
       await pushPolicy(context, signal);
     } catch (error) {
+      pauseMs = RETRY_MS;
       if (!signal.aborted) context.log.warn({ err: error }, "the policy was not taken");
     }
-    await news.wait(RENEW_MS, context.timers, signal);
+    await news.wait(pauseMs, context.timers, signal);
   }
 }
 

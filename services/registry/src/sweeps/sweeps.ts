@@ -21,6 +21,9 @@ const OWN_ACT = { service: "registry" } as const;
 /** How long a person can look up whom he let verify what. */
 const CONSENT_HISTORY_MS = 3 * 365 * 24 * 60 * 60_000;
 
+/** How long a proposal that nobody decided is still told apart from none. */
+const PROPOSAL_MEMORY_MS = 30 * 24 * 60 * 60_000;
+
 /** What changes something that others see. */
 export function changingSweeps(context: Context): Readonly<Record<string, PurgeTask>> {
   return {
@@ -38,7 +41,7 @@ export function purges({ db, clock }: Pick<Context, "db" | "clock">): Readonly<R
   return {
     enrolments: (max) => purgeEnrolments(db, now(), max),
     challenges: (max) => purgeChallenges(db, now(), max),
-    proposals: (max) => purgeProposals(db, now(), max),
+    proposals: (max) => purgeProposals(db, new Date(clock.nowMs() - PROPOSAL_MEMORY_MS), max),
     consents: (max) => purgeConsents(db, new Date(clock.nowMs() - CONSENT_HISTORY_MS), max),
   };
 }

@@ -33,22 +33,39 @@ test("a claim is normalised before anybody is asked: spelling of number and name
     personName: "阿娜尔·买买提",
   });
   assert.deepEqual(
-    narrow({ type: ClaimType.LEGAL_REPRESENTATIVE, uscc: uscc.toLowerCase(), organisationName: "甲(乙)公司", citizenId: person.citizenId }),
+    narrow({
+      type: ClaimType.LEGAL_REPRESENTATIVE,
+      uscc: uscc.toLowerCase(),
+      organisationName: "甲(乙)公司",
+      citizenId: person.citizenId,
+    }),
     { type: "LEGAL_REPRESENTATIVE", uscc, organisationName: "甲（乙）公司", citizenId: person.citizenId },
   );
 });
 
 test("SZ-3.2 a wrong check character is refused here, before any paid call", () => {
   refuses({ ...person, citizenId: "110105194912310021" }, "CITIZEN_ID_INVALID", "claim.citizen_id");
-  refuses({ type: ClaimType.LEGAL_PERSON, uscc: "91350100M000100Y44", organisationName: "甲" }, "USCC_INVALID", "claim.uscc");
+  refuses(
+    { type: ClaimType.LEGAL_PERSON, uscc: "91350100M000100Y44", organisationName: "甲" },
+    "USCC_INVALID",
+    "claim.uscc",
+  );
   refuses({ ...person, personName: "张\u202E三" }, "NAME_INVALID", "claim.person_name");
 });
 
 test("NI-9 exactly the needed elements: a missing one and a needless one are refused by name", () => {
   refuses({ ...person, personName: "" }, "CLAIM_INCOMPLETE", "claim.person_name");
-  refuses({ type: ClaimType.LEGAL_REPRESENTATIVE, uscc, organisationName: "甲" }, "CLAIM_INCOMPLETE", "claim.citizen_id");
+  refuses(
+    { type: ClaimType.LEGAL_REPRESENTATIVE, uscc, organisationName: "甲" },
+    "CLAIM_INCOMPLETE",
+    "claim.citizen_id",
+  );
   refuses({ ...person, uscc }, "FIELD_INVALID", "claim.uscc");
-  refuses({ type: ClaimType.LEGAL_PERSON, uscc, organisationName: "甲", citizenId: person.citizenId }, "FIELD_INVALID", "claim.citizen_id");
+  refuses(
+    { type: ClaimType.LEGAL_PERSON, uscc, organisationName: "甲", citizenId: person.citizenId },
+    "FIELD_INVALID",
+    "claim.citizen_id",
+  );
   refuses({ ...person, type: ClaimType.UNSPECIFIED }, "CLAIM_UNSUPPORTED", "claim.type");
 });
 

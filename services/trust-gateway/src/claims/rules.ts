@@ -1,12 +1,6 @@
 /** From the claim of a request to normalised elements: exactly those that its type needs (NI-9). Pure. */
 import { type Claim, ClaimType } from "@fujie/api/fujie/trust/v1/verification";
-import {
-  type ClaimElements,
-  parseCitizenId,
-  parseOrganisationName,
-  parsePersonName,
-  parseUscc,
-} from "@fujie/identity";
+import { type ClaimElements, parseCitizenId, parseOrganisationName, parsePersonName, parseUscc } from "@fujie/identity";
 import { DomainError, fieldError, type Reason } from "@fujie/kit/errors";
 
 export type ClaimTypeName = ClaimElements["type"];
@@ -56,7 +50,8 @@ export function claimTypeName(type: ClaimType): ClaimTypeName | undefined {
  */
 export function narrowClaim(claim: Claim | undefined, options: NarrowingOptions): ClaimElements {
   const type = claim === undefined ? undefined : claimTypeName(claim.type);
-  if (claim === undefined || type === undefined) throw fieldError("CLAIM_UNSUPPORTED", "claim.type", "is not supported");
+  if (claim === undefined || type === undefined)
+    throw fieldError("CLAIM_UNSUPPORTED", "claim.type", "is not supported");
   requireExactly(claim, neededBy[type]);
   switch (type) {
     case "PERSON_TWO_ELEMENT":
@@ -82,9 +77,15 @@ function requireExactly(claim: Claim, needed: readonly ElementName[]): void {
   const elements: readonly ElementName[] = ["citizenId", "personName", "uscc", "organisationName"];
   const violationsOf = (wrong: (name: ElementName) => boolean, description: string) =>
     elements.filter(wrong).map((name) => ({ field: fieldOf[name], description }));
-  const extra = violationsOf((name) => claim[name] !== "" && !needed.includes(name), "is not needed for this claim type");
+  const extra = violationsOf(
+    (name) => claim[name] !== "" && !needed.includes(name),
+    "is not needed for this claim type",
+  );
   if (extra.length > 0) throw new DomainError("FIELD_INVALID", { violations: extra });
-  const missing = violationsOf((name) => claim[name] === "" && needed.includes(name), "is required for this claim type");
+  const missing = violationsOf(
+    (name) => claim[name] === "" && needed.includes(name),
+    "is required for this claim type",
+  );
   if (missing.length > 0) throw new DomainError("CLAIM_INCOMPLETE", { violations: missing });
 }
 

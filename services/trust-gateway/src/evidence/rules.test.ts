@@ -89,9 +89,13 @@ test("law: order and duplication of evidence do not matter", () => {
 
 test("law: a source's fault never rejects and never verifies anybody", () => {
   fc.assert(
-    fc.property(anyPolicy, fc.array(anyEvidence.filter(({ verdict }) => verdict === "UNAVAILABLE")), (policy, faults) => {
-      assert.deepEqual(adjudicate(policy, faults), { outcome: "PENDING", reason: "SOURCE_AWAY" });
-    }),
+    fc.property(
+      anyPolicy,
+      fc.array(anyEvidence.filter(({ verdict }) => verdict === "UNAVAILABLE")),
+      (policy, faults) => {
+        assert.deepEqual(adjudicate(policy, faults), { outcome: "PENDING", reason: "SOURCE_AWAY" });
+      },
+    ),
   );
 });
 

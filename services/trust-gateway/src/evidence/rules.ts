@@ -94,11 +94,7 @@ export function isSettled(
   return worst.outcome === best.outcome;
 }
 
-function adjudicateAt(
-  policy: EvidencePolicy,
-  level: number,
-  evidence: readonly Evidence[],
-): Judgement | "SOURCE_AWAY" {
+function adjudicateAt(policy: EvidencePolicy, level: number, evidence: readonly Evidence[]): Judgement | "SOURCE_AWAY" {
   const known = policy.sources.map(({ sourceId, rank }) => ({
     rank,
     word: wordOf(evidence.filter((item) => item.sourceId === sourceId && counts(item, level, policy.freshSinceMs))),

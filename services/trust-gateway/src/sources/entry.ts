@@ -63,7 +63,8 @@ export function entryReader(where: string, value: unknown): EntryReader {
         reader.done();
         return result;
       }),
-    texts: (field) => list(field).map((item) => (typeof item === "string" ? item : fail(field, "holds what is no text"))),
+    texts: (field) =>
+      list(field).map((item) => (typeof item === "string" ? item : fail(field, "holds what is no text"))),
     file: (field, { secret = false } = {}) => {
       const path = text(field, /^[^\0]{1,4096}$/);
       const found = statSync(path, { throwIfNoEntry: false });

@@ -7,6 +7,7 @@ import { isClaimTypeName } from "../claims/rules.ts";
 import { type EntryReader, entryReader, SourcesFileError } from "./entry.ts";
 import { isSourceKind, type ReadySource, readKind } from "./index.ts";
 
+const ID = /^[a-z0-9][a-z0-9-]{0,62}$/;
 const SOURCES_MAX = 1_000;
 const PRICE_FEN_MAX = 1_000_000;
 const LATENCY_MS_MAX = 600_000;
@@ -46,9 +47,8 @@ function listIn(root: unknown): readonly unknown[] {
 
 function readEntry(value: unknown, index: number, environment: "production" | "sandbox"): ReadySource {
   const place = `sources[${index}]`;
-  const id = entryReader(place, value).text("id", /^[a-z0-9][a-z0-9-]{0,62}$/);
-  const entry = entryReader(`${place} (${id})`, value);
-  entry.text("id", /^/);
+  const entry = entryReader(`${place} (${entryReader(place, value).text("id", ID)})`, value);
+  const id = entry.text("id", ID);
   if (entry.flag("sandbox") && environment === "production") entry.fail("sandbox", "is true: refused in production");
   const kind = entry.text("kind", /^[a-z-]{1,40}$/);
   if (!isSourceKind(kind)) return entry.fail("kind", "is not one that there is");

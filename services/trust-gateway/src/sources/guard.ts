@@ -8,6 +8,9 @@
  * A mismatch is a success of the source: only its availability moves the breaker. Repeats carry the same bizSeq, and
  * where the answer may have been given, the outcome is asked for first: nothing is paid twice.
  */
+
+import type { Clock } from "@fujie/kit/clock";
+import { backoffMs, type Timers } from "@fujie/kit/timers";
 import {
   BrokenCircuitError,
   bulkhead,
@@ -19,10 +22,15 @@ import {
   timeout,
   wrap,
 } from "cockatiel";
-import type { Clock } from "@fujie/kit/clock";
-import { backoffMs, type Timers } from "@fujie/kit/timers";
 import { latencyWindow } from "./latency.ts";
-import { type Answer, type Check, type MaintenanceWindow, type Source, SourceError, type SourceFacts } from "./source.ts";
+import {
+  type Answer,
+  type Check,
+  type MaintenanceWindow,
+  type Source,
+  SourceError,
+  type SourceFacts,
+} from "./source.ts";
 
 export interface GuardLimits {
   /** Calls to one source at once, and those that may wait for a place. */
@@ -44,6 +52,8 @@ export interface GuardOptions {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly limits: GuardLimits;
+  /** Aborted when the service stops: nobody waits to try again. */
+  readonly stopping: AbortSignal;
 }
 
 export interface GuardedSource extends SourceFacts, Disposable {
@@ -62,7 +72,7 @@ export interface GuardedSource extends SourceFacts, Disposable {
 /** Bounds of the wait between attempts. */
 const RETRY_CAP_MS = 2_000;
 
-export function guardSource(source: Source, { clock, timers, limits }: GuardOptions): GuardedSource {
+export function guardSource(source: Source, { clock, timers, limits, stopping }: GuardOptions): GuardedSource {
   const latency = latencyWindow(clock);
   const breaker = circuitBreaker(handleWhen(isAbsence), {
     halfOpenAfter: limits.breakMs,
@@ -104,9 +114,10 @@ export function guardSource(source: Source, { clock, timers, limits }: GuardOpti
       try {
         return await askOnce(check, unknown);
       } catch (error) {
-        if (!isAbsence(error) || attempt >= limits.attemptsMax || !isPassing(breaker.state)) throw error;
+        const again = isAbsence(error) && attempt < limits.attemptsMax && isPassing(breaker.state) && !stopping.aborted;
+        if (!again) throw error;
         unknown ||= error instanceof SourceError && error.fault === "UNKNOWN";
-        await timers.sleep(backoffMs(attempt, { baseMs: limits.retryBaseMs, capMs: RETRY_CAP_MS }));
+        await timers.sleep(backoffMs(attempt, { baseMs: limits.retryBaseMs, capMs: RETRY_CAP_MS }), stopping);
       }
     }
   }

@@ -2,7 +2,11 @@
 import type { Clock } from "@fujie/kit/clock";
 import type { Timers } from "@fujie/kit/timers";
 import type { AdapterContext, ClaimAdapter } from "./adapter.ts";
-import { type Authority, open as openAuthority, readSettings as readAuthority } from "./certificate-authority/adapter.ts";
+import {
+  type Authority,
+  open as openAuthority,
+  readSettings as readAuthority,
+} from "./certificate-authority/adapter.ts";
 import type { AuthoritySettings } from "./certificate-authority/settings.ts";
 import type { EntryReader } from "./entry.ts";
 import { type GuardedSource, type GuardLimits, guardSource } from "./guard.ts";
@@ -52,6 +56,7 @@ export interface OpenOptions extends AdapterContext {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly limits: GuardLimits;
+  readonly stopping: AbortSignal;
   /** As AuthorityOptions.allowHosts. */
   readonly allowHosts: readonly string[];
 }
@@ -69,7 +74,7 @@ export function openSources(entries: readonly ReadySource[], options: OpenOption
       : [],
   );
   const stop = new AbortController();
-  const following = followAnnouncements(claims, options.timers, stop.signal);
+  const following = followAnnouncements(claims, options.timers, AbortSignal.any([stop.signal, options.stopping]));
   return {
     claims,
     authorities,

@@ -65,7 +65,11 @@ export class SourceError extends Error {
   readonly fault: SourceFault;
   readonly retryAfterMs: number | undefined;
 
-  constructor(fault: SourceFault, what: string, details: { readonly retryAfterMs?: number; readonly cause?: unknown } = {}) {
+  constructor(
+    fault: SourceFault,
+    what: string,
+    details: { readonly retryAfterMs?: number; readonly cause?: unknown } = {},
+  ) {
     super(`${fault}: ${what}`, details.cause === undefined ? undefined : { cause: details.cause });
     this.fault = fault;
     this.retryAfterMs = details.retryAfterMs;

@@ -9,7 +9,7 @@ import { OperatorRole, OperatorService } from "@fujie/api/fujie/registry/v1/oper
 import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
 import { callService } from "../callers.ts";
 import { type ApplicationCredential, type Staff, staffPerson } from "../cast.ts";
-import { applyForCertificate, type Credential, certificatesOf, proofOf } from "../certificates.ts";
+import { applyForCertificate, type Credential, proofOf } from "../certificates.ts";
 import { eventually, expectRefusal, reasonOf } from "../expect.ts";
 import { type Stage, signInOperator } from "../stage.ts";
 
@@ -91,11 +91,10 @@ async function bindOperator(
   const url = stage.platform.httpUrl("registry");
   const proposing = callService(OperatorService, url, { token: system, trace: stage.trace });
   const approving = callService(OperatorService, url, { token: security, trace: stage.trace });
-  const { proposalId } = await proposing.proposeOperator({
-    requestId: crypto.randomUUID(),
-    certificates: certificatesOf(credential),
-    role,
-  });
+  const requestId = crypto.randomUUID();
+  // The proposed person signs too: nobody becomes an operator without holding the key.
+  const message = Buffer.from(`fujie-operator-proposal-v1\n${requestId}\n${OperatorRole[role]}\n`);
+  const { proposalId } = await proposing.proposeOperator({ requestId, role, ...proofOf(credential, message) });
   await expectRefusal(proposing.decideProposal({ proposalId, approved: true }), "SCOPE_MISSING");
   await approving.decideProposal({ proposalId, approved: true });
 }

@@ -45,13 +45,8 @@ export async function confirm(
     sha256,
   });
   const decideTimeMs = Date.now();
-  const statement = [
-    "fujie-counter-decision-v1",
-    registrationId,
-    "CONFIRM",
-    new Date(decideTimeMs).toISOString(),
-    Buffer.from(sha256).toString("hex"),
-  ].join("\n");
+  const lines = ["fujie-counter-decision-v1", registrationId, "CONFIRM", documentId, decideTimeMs];
+  const statement = `${lines.join("\n")}\n`;
   const decided = await counter.decideRegistration({
     requestId: crypto.randomUUID(),
     registrationId,

@@ -8,8 +8,8 @@ import {
   parseCertificate,
 } from "@fujie/certificates";
 import { parseCitizenId, parseUscc } from "@fujie/identity";
-import { dayInChina } from "../../claims/rules.ts";
 import type { Reason } from "@fujie/kit/errors";
+import { dayInChina } from "../../claims/rules.ts";
 
 /** Reasons of the package as the catalogue's. */
 export const pathReasons = {
@@ -89,7 +89,10 @@ export function holderOf(
   const { personId, uscc } = fields;
   if (personId !== undefined && uscc !== undefined) return "CONFLICT";
   if (personId !== undefined) {
-    const parsed = parseCitizenId(personId, { today: dayInChina(options.nowMs), allowFictional: options.allowFictional });
+    const parsed = parseCitizenId(personId, {
+      today: dayInChina(options.nowMs),
+      allowFictional: options.allowFictional,
+    });
     return parsed.ok ? { case: "citizenId", value: parsed.value.number } : undefined;
   }
   const parsed = parseUscc(uscc ?? "", { allowFictional: options.allowFictional });

@@ -1,5 +1,5 @@
-import { openSignedHttp } from "../signed-http.ts";
 import type { AdapterContext, ClaimAdapter } from "../adapter.ts";
+import { openSignedHttp } from "../signed-http.ts";
 import type { Source, SourceFacts } from "../source.ts";
 import { readAnswer, writeCheck } from "./rules.ts";
 import { type BaseSettings, readSettings } from "./settings.ts";

@@ -4,8 +4,7 @@ import type { Answer, Check } from "../source.ts";
 
 export function writeCheck({ bizSeq, claim, purpose }: Check): unknown {
   if (claim.type === "PERSON_TWO_ELEMENT") throw refused("cannot be had for this claim type");
-  const representative =
-    claim.type === "LEGAL_REPRESENTATIVE" ? { legalRepresentativeCitizenId: claim.citizenId } : {};
+  const representative = claim.type === "LEGAL_REPRESENTATIVE" ? { legalRepresentativeCitizenId: claim.citizenId } : {};
   return { bizSeq, uscc: claim.uscc, name: claim.organisationName, ...representative, purpose };
 }
 

@@ -1,10 +1,17 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { RetryInfoSchema } from "@fujie/api/google/rpc/error_details";
 import { TrustSourceService } from "@fujie/api/fujie/source/v1/source";
+import { RetryInfoSchema } from "@fujie/api/google/rpc/error_details";
 import { connectPeer } from "@fujie/kit/clients";
 import type { AdapterContext, ClaimAdapter } from "../adapter.ts";
-import { type Check, type MaintenanceWindow, type Source, SourceError, type SourceFacts, type SourceFault } from "../source.ts";
+import {
+  type Check,
+  type MaintenanceWindow,
+  type Source,
+  SourceError,
+  type SourceFacts,
+  type SourceFault,
+} from "../source.ts";
 import { claimTypes, type Expectation, readAssertion, writeElements } from "./rules.ts";
 import { type PartnerSettings, readSettings } from "./settings.ts";
 
@@ -31,9 +38,7 @@ function open(facts: SourceFacts, settings: PartnerSettings, { clock, identity }
     check: async (check, signal) => {
       const { bizSeq, nonce, purpose, claim } = check;
       const request = { bizSeq, nonce, purpose, audience: clientId, claimType: claimTypes[claim.type] };
-      const { assertion } = await call(() =>
-        client.check({ ...request, elements: writeElements(claim) }, { signal }),
-      );
+      const { assertion } = await call(() => client.check({ ...request, elements: writeElements(claim) }, { signal }));
       return readAssertion(assertion, expectation(check, true));
     },
     findOutcome: async (check, signal) => {
@@ -47,11 +52,13 @@ function open(facts: SourceFacts, settings: PartnerSettings, { clock, identity }
     },
     describe: async (signal) => {
       const { maintenance } = await call(() => client.describe({}, { signal }));
-      return maintenance.slice(0, WINDOWS_MAX).flatMap(({ startTime, endTime }): MaintenanceWindow[] =>
-        startTime === undefined || endTime === undefined
-          ? []
-          : [{ startMs: timestampMs(startTime), endMs: timestampMs(endTime) }],
-      );
+      return maintenance
+        .slice(0, WINDOWS_MAX)
+        .flatMap(({ startTime, endTime }): MaintenanceWindow[] =>
+          startTime === undefined || endTime === undefined
+            ? []
+            : [{ startMs: timestampMs(startTime), endMs: timestampMs(endTime) }],
+        );
     },
     [Symbol.dispose]: () => peer[Symbol.dispose](),
   };

@@ -14,7 +14,7 @@ import {
 } from "@fujie/api/fujie/source/v1/source";
 import type { ClaimElements } from "@fujie/identity";
 import type { ClaimTypeName } from "../../claims/rules.ts";
-import { type Answer, ANSWER_AGE_MAX_MS, type Check, isPlausibleCheckTime, SourceError } from "../source.ts";
+import { ANSWER_AGE_MAX_MS, type Answer, type Check, isPlausibleCheckTime, SourceError } from "../source.ts";
 
 export const claimTypes: Readonly<Record<ClaimTypeName, ClaimType>> = {
   PERSON_TWO_ELEMENT: ClaimType.PERSON_TWO_ELEMENT,

@@ -184,7 +184,7 @@ export declare const GetConsistencyProofResponseSchema: GenMessage<GetConsistenc
  */
 export declare type ListEntriesRequest = Message<"fujie.audit.v1.ListEntriesRequest"> & {
   /**
-   * Why it is asked.
+   * Why it is asked; empty is PURPOSE_REQUIRED.
    *
    * @generated from field: string purpose = 1;
    */
@@ -394,7 +394,7 @@ export declare const EntrySummarySchema: GenMessage<EntrySummary>;
  */
 export declare type GetEntryRequest = Message<"fujie.audit.v1.GetEntryRequest"> & {
   /**
-   * Why it is read.
+   * Why it is read; empty is PURPOSE_REQUIRED.
    *
    * @generated from field: string purpose = 1;
    */

@@ -263,7 +263,8 @@ export declare type Receipt = Message<"fujie.trust.v1.Receipt"> & {
   statement: Uint8Array;
 
   /**
-   * Random salt of the commitment to the claim's elements; known to the caller only.
+   * Random salt of the commitment to the claim's elements; known to the caller only. The gateway keeps it sealed for a
+   * day, for repetitions and GetVerification; it is empty after that.
    *
    * @generated from field: bytes salt = 2;
    */
@@ -291,7 +292,7 @@ export declare type Receipt = Message<"fujie.trust.v1.Receipt"> & {
   path: Uint8Array[];
 
   /**
-   * Signature over "fujie-receipt-batch-v1\n" || root.
+   * ES256 signature (r || s, 64 bytes) over "fujie-receipt-batch-v1\n" || batch_size as uint32, big-endian || root.
    *
    * @generated from field: bytes signature = 6;
    */

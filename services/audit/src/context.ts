@@ -1,0 +1,21 @@
+import type { Clock } from "@fujie/kit/clock";
+import type { Database } from "@fujie/kit/db";
+import type { KeyRing } from "@fujie/kit/keys";
+import type { Logger } from "@fujie/kit/log";
+import type { ReadTile } from "@fujie/transparency";
+import type { Appender } from "./events/appender.ts";
+import type { Sequencer } from "./log/sequencer.ts";
+import type { SubjectKeys } from "./subjects/subject-keys.ts";
+
+/** What audit's slices work with. A function takes the part that it needs: `Pick<Context, "db" | "tiles">`. */
+export interface Context {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly db: Database;
+  readonly ring: KeyRing;
+  readonly subjectKeys: SubjectKeys;
+  readonly sequencer: Sequencer;
+  readonly appender: Appender;
+  /** Tiles of the published log, the last ones from memory. */
+  readonly tiles: ReadTile;
+}

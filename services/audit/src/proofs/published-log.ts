@@ -1,0 +1,22 @@
+import type { Queryable } from "@fujie/kit/db";
+import { DomainError } from "@fujie/kit/errors";
+import { decodeHashTile, locateNode, type ReadTile } from "@fujie/transparency";
+import { type PublishedCheckpoint, readCheckpoint } from "../log/store.ts";
+
+/**
+ * The newest published checkpoint: what may be told of the log ends with it.
+ * @throws DomainError DEPENDENCY_UNAVAILABLE before the log's first start
+ */
+export async function publishedCheckpoint(db: Queryable): Promise<PublishedCheckpoint> {
+  const published = await readCheckpoint(db);
+  if (published === undefined) throw new DomainError("DEPENDENCY_UNAVAILABLE", { subject: "log" });
+  return published;
+}
+
+/** The hash of a leaf as the tree has it. */
+export async function readLeafHash(tiles: ReadTile, index: number, size: number): Promise<Uint8Array> {
+  const { tile, offset } = locateNode(0, index, size);
+  const hash = decodeHashTile(await tiles(tile), tile.width)[offset];
+  if (hash === undefined) throw new Error("a tile is shorter than its width");
+  return hash;
+}

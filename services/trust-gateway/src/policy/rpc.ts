@@ -1,0 +1,31 @@
+import { toBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { type PolicyService, PutPolicyRequestSchema } from "@fujie/api/fujie/trust/v1/policy";
+import { transaction } from "@fujie/kit/db";
+import { recordEvent } from "@fujie/kit/record";
+import type { Context } from "../context.ts";
+import { putPolicy, readStamp } from "./store.ts";
+
+export function policyService(context: Pick<Context, "db" | "clock" | "ring" | "policy">) {
+  const { db, clock, policy } = context;
+  return {
+    async putPolicy(request, call) {
+      const content = toBinary(PutPolicyRequestSchema, request);
+      const stamp = await transaction(db, async (tx) => {
+        const before = await readStamp(tx);
+        await putPolicy(tx, { version: request.version, content, nowMs: clock.nowMs() });
+        const after = await readStamp(tx);
+        if (after === undefined) throw new Error("the policy was not kept");
+        // A renewal tells nothing new; a new version is recorded.
+        if (before?.version !== after.version) {
+          const details = { version: String(after.version) };
+          await recordEvent(context, tx, call, { type: "policy.applied", outcome: "SUCCESS", details });
+        }
+        return after;
+      });
+      policy.forget();
+      return { version: BigInt(stamp.version), applyTime: timestampFromMs(stamp.appliedAtMs) };
+    },
+  } satisfies ServiceImpl<typeof PolicyService>;
+}

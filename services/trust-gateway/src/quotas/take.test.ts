@@ -1,0 +1,59 @@
+import { strict as assert } from "node:assert";
+import { createHmac } from "node:crypto";
+import { test } from "node:test";
+import { manualClock } from "@fujie/kit/clock";
+import { memoryEphemeral } from "@fujie/kit/ephemeral";
+import { DomainError } from "@fujie/kit/errors";
+import { type Counting, takeApplicationQuota, takeIdentifierQuota } from "./take.ts";
+
+function setUp() {
+  const clock = manualClock(Date.UTC(2026, 2, 2, 23));
+  const keys: string[] = [];
+  const memory = memoryEphemeral({ maxEntries: 100, clock });
+  const counting: Counting = {
+    clock,
+    caps: { applicationRatePerSecond: 2, perIdentifierPerDay: 3 },
+    ring: { hmac: (_, text) => ({ version: 1, digest: createHmac("sha256", "key").update(text).digest() }) },
+    ephemeral: {
+      takeToken: (key, bucket) => memory.takeToken(key, bucket),
+      increment: (key, expiry) => {
+        keys.push(key);
+        return memory.increment(key, expiry);
+      },
+    },
+  };
+  return { clock, counting, keys };
+}
+
+async function refusal(call: Promise<void>): Promise<DomainError | undefined> {
+  return call.then(
+    () => undefined,
+    (error: unknown) => (error instanceof DomainError ? error : assert.fail(String(error))),
+  );
+}
+
+test("a person's day is capped over all applications, tells when it ends, and begins anew", async () => {
+  const { clock, counting, keys } = setUp();
+  for (let i = 0; i < 3; i += 1) await takeIdentifierQuota(counting, "11010519491231002X");
+  const refused = await refusal(takeIdentifierQuota(counting, "11010519491231002X"));
+  assert.deepEqual(
+    [refused?.reason, refused?.subject, refused?.retryDelayMs],
+    ["QUOTA_EXCEEDED", "identifier", 3_600_000],
+  );
+  assert.equal(await refusal(takeIdentifierQuota(counting, "440524188001010014")), undefined);
+  clock.advance(3_600_000);
+  assert.equal(await refusal(takeIdentifierQuota(counting, "11010519491231002X")), undefined);
+  assert.ok(keys.every((key) => !key.includes("11010519491231002X")));
+});
+
+test("an application's pace is its policy's, or the platform's where that names none", async () => {
+  const { clock, counting } = setUp();
+  const take = (ratePerSecond: number) =>
+    refusal(takeApplicationQuota(counting, { applicationId: `application-${ratePerSecond}`, ratePerSecond }));
+  assert.deepEqual([await take(0), await take(0)], [undefined, undefined]);
+  assert.equal((await take(0))?.reason, "QUOTA_EXCEEDED");
+  assert.equal(await take(1), undefined);
+  assert.equal((await take(1))?.subject, "application");
+  clock.advance(1_000);
+  assert.equal(await take(1), undefined);
+});

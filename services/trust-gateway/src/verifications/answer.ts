@@ -1,0 +1,86 @@
+/** How long a caller waits, and what it then sees. */
+import { fromBinary } from "@bufbuild/protobuf";
+import type { HandlerContext } from "@connectrpc/connect";
+import { type Receipt, ReceiptSchema } from "@fujie/api/fujie/trust/v1/verification";
+import { DomainError, type Reason } from "@fujie/kit/errors";
+import { recordRefusal } from "@fujie/kit/record";
+import { deadlineOf } from "@fujie/kit/serve";
+import type { Context } from "../context.ts";
+import type { EvidencePolicy } from "../evidence/rules.ts";
+import type { Accepted } from "./accept.ts";
+import { saltAad } from "./rules.ts";
+import { settleAccepted } from "./settle.ts";
+import { type KeptVerification, readVerification } from "./store.ts";
+
+/** Kept back of the caller's deadline, to answer in. */
+const ANSWER_MS = 500;
+const WAIT_MS_MAX = 30_000;
+/** How soon a decision of another replica is seen. */
+const LOOK_EVERY_MS = 1_000;
+
+/** Asks the sources, for as long as the caller can wait; the asking goes on when it cannot. */
+export async function settleForCaller(
+  context: Context,
+  accepted: Accepted,
+  plan: EvidencePolicy,
+  call: HandlerContext,
+): Promise<void> {
+  const asking = context.tasks.run("verification", () => settleAccepted(context, accepted, plan));
+  const answered = new AbortController();
+  const patience = context.timers.sleep(budgetOf(call), AbortSignal.any([answered.signal, call.signal]));
+  await Promise.race([asking, patience]);
+  answered.abort();
+}
+
+/** The verification as soon as it is decided, or as it stands after `waitMs` or shortly before the caller's deadline. */
+export async function awaitDecision(
+  context: Pick<Context, "db" | "clock" | "decisions">,
+  verificationId: string,
+  call: HandlerContext,
+  waitMs: number = WAIT_MS_MAX,
+): Promise<KeptVerification> {
+  const untilMs = context.clock.nowMs() + Math.min(waitMs, budgetOf(call));
+  for (;;) {
+    const found = await readVerification(context.db, verificationId);
+    if (found === undefined) throw new DomainError("OBJECT_FORBIDDEN");
+    const leftMs = untilMs - context.clock.nowMs();
+    if (found.state !== "PENDING" || leftMs <= 0 || call.signal.aborted) return found;
+    await context.decisions.wait(verificationId, Math.min(leftMs, LOOK_EVERY_MS), call.signal);
+  }
+}
+
+/** The receipt with its salt, for the caller whose verification it is; the salt is empty once it was erased. */
+export function receiptOf(
+  { ring }: Pick<Context, "ring">,
+  { verificationId, receipt, sealedSalt }: KeptVerification,
+): Receipt | undefined {
+  if (receipt === undefined) return undefined;
+  const message = fromBinary(ReceiptSchema, receipt);
+  if (sealedSalt !== undefined)
+    message.salt = new Uint8Array(ring.open("payload", saltAad(verificationId), sealedSalt));
+  return message;
+}
+
+/** Faults of ours: nobody was refused. */
+const faults: ReadonlySet<Reason> = new Set<Reason>(["DEPENDENCY_UNAVAILABLE", "OVERLOADED", "INTERNAL"]);
+
+/** Runs the work of a handler; a refusal by a rule is recorded before it leaves. */
+export async function recordingRefusals<Result>(
+  context: Pick<Context, "clock" | "ring" | "db">,
+  call: HandlerContext,
+  event: { readonly type: string; readonly purpose?: string },
+  work: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof DomainError && !faults.has(error.reason)) {
+      await recordRefusal(context, call, { ...event, reason: error.reason });
+    }
+    throw error;
+  }
+}
+
+function budgetOf(call: HandlerContext): number {
+  return Math.max(0, (deadlineOf(call) ?? WAIT_MS_MAX) - ANSWER_MS);
+}
