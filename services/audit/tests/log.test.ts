@@ -93,7 +93,9 @@ test("the service's tree over the eight leaves of RFC 6962 has the published roo
       leafHash: leafHash(Buffer.from(leaf, "hex")),
       details: undefined,
     };
-    assert.deepEqual(await Promise.all(writer.sequencer.append([entry])), [at]);
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    writer.sequencer.append([{ entry, resolve, reject }]);
+    assert.equal(await promise, at);
     const checkpoint = await publishedTree(log);
     assert.deepEqual([checkpoint.size, Buffer.from(checkpoint.root).toString("hex")], [at + 1, vectors.roots[at]]);
   }

@@ -107,7 +107,8 @@ export interface AccessSuiteTarget {
 /** Makes the call over a real connection and asserts that it is refused for the expected reason. */
 export async function runAccessCase(target: AccessSuiteTarget, each: AccessCase): Promise<void> {
   const metadata = new Metadata();
-  if (each.scopes !== undefined) metadata.set("authorization", `Bearer ${await target.mintToken(each.scopes, each.standing)}`);
+  if (each.scopes !== undefined)
+    metadata.set("authorization", `Bearer ${await target.mintToken(each.scopes, each.standing)}`);
   const channel = new Client(target.address, target.channelCredentials ?? credentials.createInsecure());
   try {
     const status = await callAndAwaitStatus(channel, each, metadata);

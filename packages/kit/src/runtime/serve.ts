@@ -2,9 +2,11 @@ import type { RequestListener } from "node:http";
 import { FeedService } from "@fujie/api/fujie/feed/v1/feed";
 import { type PurgeTask, purgeRequests, schemaReadiness, startPurging } from "../db/index.ts";
 import { type FeedTopic, feedService, purgeFeed } from "../feed/index.ts";
+import { recordRefusal } from "../record/index.ts";
 import {
   caller,
   type FindOwners,
+  type Forbidden,
   type Handler,
   handler,
   type Limits,
@@ -89,6 +91,7 @@ export async function serve(runtime: Runtime, serving: Serving): Promise<Running
     ready: [schemaReadiness(db, serving.schemaAtLeast), ...(serving.ready ?? [])],
     ...(serving.mountHttp === undefined ? {} : { mountHttp: serving.mountHttp }),
     ...(serving.limits === undefined ? {} : { limits: serving.limits }),
+    onForbidden: (forbidden) => recordForbidden(runtime, forbidden),
     drainTimeoutMs: config.drainTimeoutMs,
   });
   const drain = async () => {
@@ -109,4 +112,25 @@ function feedPurges({ db, clock }: Runtime, topics: Readonly<Record<string, Serv
       (max) => purgeFeed(db, topic, clock.nowMs() - keepMs, max),
     ]),
   );
+}
+
+/** At most so many refusals a second go into the audit log: a flood of them is one fact, and metrics count the rest. */
+const FORBIDDEN_RATE = { ratePerSecond: 20, burst: 100 };
+
+/** Puts into the audit log who tried what without the right to it. Never holds up the answer. */
+function recordForbidden(runtime: Runtime, { method, reason, token, traceId }: Forbidden): void {
+  const record = async () => {
+    const { allowed } = await runtime.ephemeral.takeToken("forbidden", FORBIDDEN_RATE);
+    if (!allowed) return;
+    const origin = { service: runtime.service, traceId };
+    await recordRefusal(runtime, origin, {
+      type: "call.forbidden",
+      reason,
+      actor: token.subject,
+      applicationId: token.application ?? "",
+      organisationId: token.organisation ?? "",
+      details: { method },
+    });
+  };
+  record().catch((error: unknown) => runtime.log.warn({ error, method }, "a refusal was not recorded"));
 }

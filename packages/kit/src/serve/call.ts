@@ -35,6 +35,8 @@ export class Call implements HandlerContext {
   readonly span: CallSpan;
   readonly startedMs: number;
   token: VerifiedToken | undefined;
+  /** Whether the access rule let the call pass: what fails from here on is the handler's to explain. */
+  entered = false;
   /** Why the call must stop although its handler has not finished. */
   endedBy: EndedBy | undefined;
   /** The adapter's way to answer at once when the call must stop. */

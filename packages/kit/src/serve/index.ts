@@ -4,4 +4,5 @@ export { caller, deadlineOf, spanOf, subjectOf, traceIdOf } from "./call.ts";
 export { type Handler, handler } from "./handler.ts";
 export type { ReadinessCheck } from "./health.ts";
 export { defaultLimits, type Limits } from "./limits.ts";
+export type { Forbidden } from "./pipeline.ts";
 export { type RunningServer, runUntilSignal, type ServerOptions, startServer } from "./server.ts";

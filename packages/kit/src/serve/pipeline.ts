@@ -2,7 +2,7 @@ import type { Message } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import { ObjectRule } from "@fujie/api/fujie/options/v1/options";
 import type { Clock } from "../clock/index.ts";
-import { DomainError } from "../errors/index.ts";
+import { DomainError, type Reason } from "../errors/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Telemetry } from "../telemetry/index.ts";
 import type { TokenVerifier, VerifiedToken } from "../tokens/index.ts";
@@ -19,6 +19,17 @@ export interface PipelineOptions {
   readonly revocations: { isStale(): boolean };
   readonly clock: Clock;
   readonly log: Pick<Logger, "error" | "warn">;
+  /** Told when a known caller (a token that verified) was refused by the access rule, before the handler ran. */
+  readonly onForbidden?: ((forbidden: Forbidden) => void) | undefined;
+}
+
+/** A call that the access rule refused. */
+export interface Forbidden {
+  /** "fujie.registry.v1.DelegationService/GrantRole" */
+  readonly method: string;
+  readonly reason: Reason;
+  readonly token: VerifiedToken;
+  readonly traceId: string;
 }
 
 /**
@@ -51,7 +62,7 @@ export interface Pipeline {
 }
 
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { telemetry, tokens, revocations, log, clock } = options;
+  const { telemetry, tokens, revocations, log, clock, onForbidden } = options;
   const endless = new Set<Call>();
   const moment = () => ({ nowMs: clock.nowMs(), revocationsAreStale: revocations.isStale() });
   let active = 0;
@@ -95,8 +106,13 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const { rule } = call.served;
     if (rule.objectField !== undefined) {
       const looking = checkObject(rule, { peer: call.wire.peer.name, token: call.token }, message);
-      if (looking !== undefined) return looking.then(() => call.served.checkMessage(message));
+      if (looking !== undefined) return looking.then(() => enterHandler(call, message));
     }
+    enterHandler(call, message);
+  }
+
+  function enterHandler(call: Call, message: Message): void {
+    call.entered = true;
     call.served.checkMessage(message);
   }
 
@@ -145,6 +161,14 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 
   function fail(call: Call, error: unknown): Failure {
     const failure = describeFailure(toDomainError(call, error), call.span.traceId);
+    if (call.token !== undefined && !call.entered && failure.code === "PERMISSION_DENIED") {
+      onForbidden?.({
+        method: call.served.name,
+        reason: failure.reason,
+        token: call.token,
+        traceId: call.span.traceId,
+      });
+    }
     settle(call, failure.code);
     return failure;
   }

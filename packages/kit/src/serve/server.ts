@@ -12,7 +12,7 @@ import type { Handler } from "./handler.ts";
 import { createHealthHandler, createReadiness, type ReadinessCheck } from "./health.ts";
 import { type HttpTls, openHttpListener } from "./http-listener.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
-import { createPipeline } from "./pipeline.ts";
+import { createPipeline, type PipelineOptions } from "./pipeline.ts";
 import { createReflectionHandler } from "./reflection.ts";
 import { prepareMethods, prepareOpenMethods } from "./served-method.ts";
 
@@ -39,6 +39,7 @@ export interface ServerOptions {
   readonly limits?: Partial<Limits>;
   /** Serves the HTTP paths that are no methods: sign-in pages, tiles. */
   readonly mountHttp?: RequestListener;
+  readonly onForbidden?: PipelineOptions["onForbidden"];
   /** How long calls under way may still take when the server stops. */
   readonly drainTimeoutMs?: number;
 }

@@ -101,39 +101,26 @@ export function createAppender(options: AppenderOptions): Appender {
     return admitted;
   }
 
-  /** Resolves or rejects every admitted event. */
+  /** Sees to it that every admitted event is resolved or rejected. Throws what is wrong with this batch. */
   async function settle(admitted: readonly Admitted[]): Promise<void> {
-    const open = new Set(admitted);
-    const finish = (one: Admitted, how: (one: Admitted) => void): void => {
-      open.delete(one);
-      how(one);
-    };
     try {
       const known = await knownAmong(admitted);
       const fresh = admitted.filter(({ event }) => !known.has(event.eventId));
-      const sealDetails = await subjectKeys.prepare(
-        fresh.flatMap(({ event }) => (event.details ? [event.keyOwner] : [])),
-      );
-      const prepared = fresh.map(({ event }) => prepareEntry(event, sealDetails));
-      for (const one of admitted) {
-        const index = known.get(one.event.eventId);
-        if (index !== undefined) finish(one, ({ resolve }) => resolve(index));
+      const owners = fresh.flatMap(({ event }) => (event.details === undefined ? [] : [event.keyOwner]));
+      const sealDetails = await subjectKeys.prepare(owners);
+      const waiting = fresh.map(({ event, resolve, reject }) => ({
+        entry: prepareEntry(event, sealDetails),
+        resolve,
+        reject,
+      }));
+      for (const { event, resolve } of admitted) {
+        const index = known.get(event.eventId);
+        if (index !== undefined) resolve(index);
       }
-      const sealed = sequencer.append(prepared);
-      await Promise.all(
-        fresh.map(async (one, at) => {
-          try {
-            const index = await sealed[at];
-            if (index === undefined) throw new Error("the sequencer forgot an entry");
-            finish(one, ({ resolve }) => resolve(index));
-          } catch (error) {
-            finish(one, ({ reject }) => reject(error));
-          }
-        }),
-      );
+      sequencer.append(waiting);
     } catch (error) {
       // Whoever joined one of them asks again: what is wrong may be another event of this batch.
-      for (const one of open) one.reject(interrupted());
+      for (const { reject } of admitted) reject(interrupted());
       throw error;
     }
   }

@@ -2,10 +2,9 @@ import type { Connection, Database } from "@fujie/kit/db";
 import type { KeyRing } from "@fujie/kit/keys";
 import type { Logger } from "@fujie/kit/log";
 import { backoffMs, type Timers } from "@fujie/kit/timers";
-import type { PreparedEntry } from "./entry.ts";
 import { recoverLog, type TreeHead } from "./recovery.ts";
 import { freeLead, stillLeads, tryLead } from "./store.ts";
-import { interrupted, startTerm, type Term } from "./term.ts";
+import { interrupted, rejectAll, startTerm, type Term, type Waiting } from "./term.ts";
 
 export interface SequencerOptions {
   readonly db: Database;
@@ -20,11 +19,8 @@ export interface SequencerOptions {
 
 /** The one writer of the log among all replicas. */
 export interface Sequencer extends AsyncDisposable {
-  /**
-   * Seals entries in this order; each promise gives its entry's index in the log.
-   * Rejects with DEPENDENCY_UNAVAILABLE where this replica does not lead, or the lead ended before the outcome was known.
-   */
-  append(entries: readonly PreparedEntry[]): Promise<number>[];
+  /** Seals entries in this order; all are rejected at once where this replica does not lead. */
+  append(entries: readonly Waiting[]): void;
   isLeading(): boolean;
   /** Entries in the log, as the leader knows; 0 where this replica does not lead. */
   size(): number;
@@ -109,7 +105,7 @@ export function openSequencer(options: SequencerOptions): Sequencer {
 
   const running = leadForEver();
   return {
-    append: (entries) => term?.append(entries) ?? entries.map(() => Promise.reject(interrupted())),
+    append: (entries) => (term === undefined ? rejectAll(entries) : term.append(entries)),
     isLeading: () => term?.isOver === false,
     size: () => term?.size ?? 0,
     [Symbol.asyncDispose]: async () => {

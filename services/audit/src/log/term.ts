@@ -23,8 +23,8 @@ export interface TermOptions {
 
 /** The lead over the log from one recovery to the first failure. */
 export interface Term {
-  /** Seals entries in this order. Each promise gives its entry's index, after the checkpoint over it is published. */
-  append(entries: readonly PreparedEntry[]): Promise<number>[];
+  /** Seals entries in this order. */
+  append(entries: readonly Waiting[]): void;
   /** Resolves with the reason when the term is over. */
   readonly ended: Promise<unknown>;
   end(reason: unknown): void;
@@ -35,10 +35,13 @@ export interface Term {
   readonly size: number;
 }
 
-interface Waiting {
+/** An entry that somebody waits for. */
+export interface Waiting {
   readonly entry: PreparedEntry;
+  /** Called with the entry's index once the checkpoint over it is published. */
   readonly resolve: (index: number) => void;
-  readonly reject: (error: unknown) => void;
+  /** Called with DEPENDENCY_UNAVAILABLE when the term ended before: whether the entry is in the log is not known. */
+  readonly reject: (error: DomainError) => void;
 }
 
 interface Batch {
@@ -86,15 +89,10 @@ export function startTerm(options: TermOptions, recovered: Recovered): Term {
     ending.resolve(reason);
   }
 
-  function append(entries: readonly PreparedEntry[]): Promise<number>[] {
-    if (ended) return entries.map(() => Promise.reject(interrupted()));
-    const indexes = entries.map((entry) => {
-      const { promise, resolve, reject } = Promise.withResolvers<number>();
-      queue.push({ entry, resolve, reject });
-      return promise;
-    });
+  function append(entries: readonly Waiting[]): void {
+    queue.push(...entries);
+    if (ended) rejectAll(queue.splice(0));
     launchBatches();
-    return indexes;
   }
 
   function launchBatches(): void {
@@ -220,6 +218,6 @@ export function interrupted(): DomainError {
   return new DomainError("DEPENDENCY_UNAVAILABLE", { subject: "sequencer", retryDelayMs: 200 });
 }
 
-function rejectAll(waiting: readonly Waiting[]): void {
+export function rejectAll(waiting: readonly Waiting[]): void {
   for (const { reject } of waiting) reject(interrupted());
 }

@@ -20,8 +20,9 @@ import { requireOperator } from "../operators/acting.ts";
 import { bumpPolicy } from "../policy/store.ts";
 import { recordingRefusals } from "../refusals.ts";
 import { runOnce } from "../repeatable.ts";
+import type { Application, ClaimTypeName } from "./application.ts";
 import { requireRegistrable } from "./rules.ts";
-import { type Application, type ClaimTypeName, findApplication, insertApplication, setEnabled } from "./store.ts";
+import { findApplication, insertApplication, setEnabled } from "./store.ts";
 
 const SCOPE = "registry.applications.write";
 

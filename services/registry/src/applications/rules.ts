@@ -1,5 +1,5 @@
 import { fieldError } from "@fujie/kit/errors";
-import type { Application } from "./store.ts";
+import type { Application } from "./application.ts";
 
 /** Scopes of an application's own tokens (client credentials): they need a secret. */
 const OWN_SCOPES: ReadonlySet<string> = new Set(["trust.verify", "application.read", "registry.registrations.write"]);

@@ -15,7 +15,7 @@ import {
 import type { Transaction } from "@fujie/kit/db";
 import { publish } from "@fujie/kit/feed";
 import type { AccountRow } from "../accounts/store.ts";
-import type { Application } from "../applications/store.ts";
+import type { Application } from "../applications/application.ts";
 import type { RoleName } from "../delegation/rules.ts";
 
 export const CHANGES_TOPIC = "registry.changes";

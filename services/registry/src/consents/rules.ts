@@ -4,8 +4,8 @@ import { ConsentGrantSchema, SignedConsentGrantSchema } from "@fujie/api/fujie/t
 import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import type { KeyedSignature, VersionedDigest } from "@fujie/kit/keys";
-import type { Application } from "../applications/store.ts";
-import type { Consent } from "./store.ts";
+import type { Application } from "../applications/application.ts";
+import type { Consent } from "./consent.ts";
 
 /** How long a grant may be used. */
 export const GRANT_MS = 10 * 60_000;

@@ -1,15 +1,5 @@
 import { type Database, type Queryable, statement, type Transaction } from "@fujie/kit/db";
-
-export interface Consent {
-  readonly grantId: string;
-  readonly accountId: string;
-  readonly applicationId: string;
-  readonly purpose: string;
-  readonly claimType: string;
-  readonly grantedAt: Date;
-  readonly expireAt: Date;
-  readonly withdrawnAt: Date | null;
-}
+import type { Consent } from "./consent.ts";
 
 type Row = { [K in keyof Consent]: Consent[K] };
 

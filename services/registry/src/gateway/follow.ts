@@ -1,22 +1,15 @@
 import { type Any, anyUnpack } from "@bufbuild/protobuf/wkt";
 import { VerificationDecidedSchema } from "@fujie/api/fujie/trust/v1/evidence";
-import { isUuid, statement, type Transaction } from "@fujie/kit/db";
+import { isUuid, type Transaction } from "@fujie/kit/db";
 import type { Context } from "../context.ts";
 import { readOrganisationReference, settleOrganisation } from "../organisations/settle.ts";
+import { askAboutAllOrganisations } from "../organisations/store.ts";
 import { REGISTRATION_REFERENCE, settleRegistration } from "../registrations/settle.ts";
+import { askAboutAllRegistrations } from "../registrations/store.ts";
 
 export const VERIFICATIONS_TOPIC = "trust.verifications";
 
 const OWN_ACT = { service: "registry" } as const;
-
-const askRegistrationsAgain = statement(
-  "gateway.ask-registrations-again",
-  `UPDATE registration SET ask_at = $1 WHERE state = 'SUBMITTED' AND ask_at IS NULL`,
-);
-const askOrganisationsAgain = statement(
-  "gateway.ask-organisations-again",
-  `UPDATE organisation SET ask_at = $1 WHERE state = 'PENDING' AND ask_at IS NULL`,
-);
 
 /** Completes what waited for a source. Decisions about somebody else's questions are passed over. */
 export async function applyDecision(context: Pick<Context, "ring" | "clock">, tx: Transaction, event: Any) {
@@ -37,6 +30,6 @@ export async function applyDecision(context: Pick<Context, "ring" | "clock">, tx
 /** Decisions may have been missed: everything that still waits is asked about again, under its old request id. */
 export async function askEverythingAgain({ clock }: Pick<Context, "clock">, tx: Transaction): Promise<void> {
   const now = new Date(clock.nowMs());
-  await tx.query(askRegistrationsAgain(now));
-  await tx.query(askOrganisationsAgain(now));
+  await askAboutAllRegistrations(tx, now);
+  await askAboutAllOrganisations(tx, now);
 }

@@ -17,7 +17,7 @@ import type {
   CertificateProof,
   OpenCeremonyRequest,
 } from "@fujie/api/fujie/registry/v1/operators";
-import { type Queryable, statement, type Transaction, transaction, uuidv7 } from "@fujie/kit/db";
+import { type Queryable, type Transaction, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import type { VersionedDigest } from "@fujie/kit/keys";
 import { recordEvent } from "@fujie/kit/record";
@@ -29,26 +29,11 @@ import { isSameIdentifier } from "../counter/rules.ts";
 import { citizenIdOf, verifyCertificate } from "../gateway/ask.ts";
 import { identifierDigests } from "../subjects/vault.ts";
 import type { OperatorRoleName } from "./rules.ts";
-import { hasOperators, insertOperator } from "./store.ts";
+import { completeCeremony, findCeremony, hasOperators, insertOperator, writeCeremonyCode } from "./store.ts";
 
 const CODE_MS = 24 * 60 * 60_000;
 const CHALLENGE_MS = 30 * 60_000;
 const BINDING: ChallengeBinding = { purpose: "ceremony", subject: "", session: "" };
-
-const writeCode = statement(
-  "ceremony.offer",
-  `INSERT INTO ceremony AS c (code_digest, expire_at) VALUES ($1, $2)
-   ON CONFLICT (only_one) DO UPDATE SET code_digest = excluded.code_digest, expire_at = excluded.expire_at
-   WHERE c.completed_at IS NULL RETURNING 1 AS offered`,
-);
-const readCode = statement(
-  "ceremony.find",
-  `SELECT code_digest AS "codeDigest", expire_at AS "expireAt", completed_at AS "completedAt" FROM ceremony`,
-);
-const completeRow = statement(
-  "ceremony.complete",
-  `UPDATE ceremony SET completed_at = $1 WHERE completed_at IS NULL AND expire_at > $1 AND code_digest = $2`,
-);
 
 /** Offers the ceremony at start, if nobody is an operator yet and a file is configured. */
 export async function offerCeremony(context: Pick<Context, "db" | "ring" | "clock" | "ceremony" | "log">) {
@@ -56,8 +41,7 @@ export async function offerCeremony(context: Pick<Context, "db" | "ring" | "cloc
   if (ceremony.file === undefined || (await hasOperators(db))) return;
   const code = randomBytes(20).toString("base64url");
   const expireAt = new Date(clock.nowMs() + CODE_MS);
-  const { rowCount } = await db.query(writeCode(ring.hmac("blind-index", codeInput(code)).digest, expireAt));
-  if (rowCount === 0) return;
+  if (!(await writeCeremonyCode(db, ring.hmac("blind-index", codeInput(code)).digest, expireAt))) return;
   writePrivately(ceremony.file, `${code}\n`);
   log.info(
     { expires: expireAt.toISOString() },
@@ -92,7 +76,7 @@ export async function bindFirstAdministrators(
 
   const ids = await transaction(db, async (tx) => {
     const now = new Date(clock.nowMs());
-    if ((await tx.query(completeRow(now, codeDigest))).rowCount === 0) throw new DomainError("CEREMONY_CLOSED");
+    if (!(await completeCeremony(tx, codeDigest, now))) throw new DomainError("CEREMONY_CLOSED");
     if (!(await takeChallenge(tx, request.challengeId, BINDING, now))) throw new DomainError("CHALLENGE_INVALID");
     const [systemId, securityId] = [uuidv7(now.getTime()), uuidv7(now.getTime())];
     // First of all events: nothing is enqueued before it.
@@ -113,16 +97,6 @@ export async function bindFirstAdministrators(
 /** Whether the ceremony has run: from then on its refusals are worth the audit log. */
 export async function isCeremonyCompleted(db: Queryable): Promise<boolean> {
   return (await findCeremony(db))?.completedAt instanceof Date;
-}
-
-interface CeremonyRow {
-  codeDigest: Buffer;
-  expireAt: Date;
-  completedAt: Date | null;
-}
-
-async function findCeremony(db: Queryable): Promise<CeremonyRow | undefined> {
-  return (await db.query<{ [K in keyof CeremonyRow]: CeremonyRow[K] }>(readCode())).rows[0];
 }
 
 /** Returns the digest on file when the code is the one in force. Throws CEREMONY_CLOSED, CEREMONY_CODE_INVALID. */

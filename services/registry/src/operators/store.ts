@@ -67,6 +67,21 @@ const purgeProposalRows = statement(
      SELECT ctid FROM operator_proposal WHERE state = 'OPEN' AND expire_at <= $1 LIMIT $2))`,
 );
 
+const writeCode = statement(
+  "ceremony.offer",
+  `INSERT INTO ceremony AS c (code_digest, expire_at) VALUES ($1, $2)
+   ON CONFLICT (only_one) DO UPDATE SET code_digest = excluded.code_digest, expire_at = excluded.expire_at
+   WHERE c.completed_at IS NULL`,
+);
+const selectCeremony = statement(
+  "ceremony.find",
+  `SELECT code_digest AS "codeDigest", expire_at AS "expireAt", completed_at AS "completedAt" FROM ceremony`,
+);
+const completeRow = statement(
+  "ceremony.complete",
+  `UPDATE ceremony SET completed_at = $1 WHERE completed_at IS NULL AND expire_at > $1 AND code_digest = $2`,
+);
+
 export async function insertOperator(
   tx: Transaction,
   operator: Operator & { readonly createdAt: Date },
@@ -148,4 +163,25 @@ export async function closeProposal(
 
 export async function purgeProposals(db: Queryable, now: Date, batchMax: number): Promise<number> {
   return (await db.query(purgeProposalRows(now, batchMax))).rowCount;
+}
+
+interface CeremonyRow {
+  codeDigest: Buffer;
+  expireAt: Date;
+  completedAt: Date | null;
+}
+
+/** The one ceremony that there is, if any was offered yet. */
+export async function findCeremony(db: Queryable): Promise<CeremonyRow | undefined> {
+  return (await db.query<{ [K in keyof CeremonyRow]: CeremonyRow[K] }>(selectCeremony())).rows[0];
+}
+
+/** Offers the ceremony under a fresh code. False when it has run. */
+export async function writeCeremonyCode(db: Queryable, codeDigest: Buffer, expireAt: Date): Promise<boolean> {
+  return (await db.query(writeCode(codeDigest, expireAt))).rowCount === 1;
+}
+
+/** Closes the ceremony for good. False when it is closed, its code is over, or another code was offered since. */
+export async function completeCeremony(tx: Transaction, codeDigest: Buffer, now: Date): Promise<boolean> {
+  return (await tx.query(completeRow(now, codeDigest))).rowCount === 1;
 }

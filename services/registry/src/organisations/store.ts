@@ -40,6 +40,10 @@ const clearAsk = statement(
   "organisation.taken",
   `UPDATE organisation SET ask_at = NULL WHERE organisation_id = $1 AND state = 'PENDING' AND question = $2`,
 );
+const askAll = statement(
+  "organisation.ask-all",
+  `UPDATE organisation SET ask_at = $1 WHERE state = 'PENDING' AND ask_at IS NULL`,
+);
 const claimToAsk = statement(
   "organisation.claim-to-ask",
   `UPDATE organisation o SET ask_attempts = o.ask_attempts + 1,
@@ -95,4 +99,9 @@ export async function markQuestionTaken(db: Queryable, organisationId: string, q
 
 export async function claimOrganisationsToAsk(db: Queryable, now: Date, limit: number): Promise<Organisation[]> {
   return (await db.query<Row>(claimToAsk(now, limit))).rows;
+}
+
+/** Has everything that waits for an answer asked about again. */
+export async function askAboutAllOrganisations(tx: Transaction, now: Date): Promise<void> {
+  await tx.query(askAll(now));
 }

@@ -5,7 +5,7 @@
 import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
 import { type Database, transaction } from "@fujie/kit/db";
 import { createNudge } from "@fujie/kit/timers";
-import type { Application } from "../applications/store.ts";
+import type { Application } from "../applications/application.ts";
 import { pageApplications } from "../applications/store.ts";
 import { findWithdrawnGrants } from "../consents/store.ts";
 import type { Context } from "../context.ts";

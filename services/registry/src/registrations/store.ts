@@ -66,6 +66,10 @@ const clearAsk = statement(
   "registration.taken",
   `UPDATE registration SET ask_at = NULL WHERE registration_id = $1 AND state = 'SUBMITTED'`,
 );
+const askAll = statement(
+  "registration.ask-all",
+  `UPDATE registration SET ask_at = $1 WHERE state = 'SUBMITTED' AND ask_at IS NULL`,
+);
 const claimToAsk = statement(
   "registration.claim-to-ask",
   `UPDATE registration r SET ask_attempts = r.ask_attempts + 1,
@@ -153,4 +157,9 @@ export async function lockExpiredRegistrations(tx: Transaction, now: Date, limit
 /** What is announced in this process when the registration changes. */
 export function registrationSubject(registrationId: string): string {
   return `registration:${registrationId}`;
+}
+
+/** Has everything that waits for an answer asked about again. */
+export async function askAboutAllRegistrations(tx: Transaction, now: Date): Promise<void> {
+  await tx.query(askAll(now));
 }
