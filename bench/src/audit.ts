@@ -25,7 +25,7 @@ import { openSubjectKeys, type SubjectKeys } from "../../services/audit/src/subj
 import { median, type SuiteResult } from "./suite.ts";
 
 const ROUNDS = 5;
-const EVENTS = 8_000;
+const EVENTS = 16_000;
 const CALL_EVENTS = 200;
 const CALLS_OUT = 8;
 const BATCH = 400;

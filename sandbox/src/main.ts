@@ -17,6 +17,8 @@ async function main(): Promise<void> {
   const stopping = new Promise<void>((resolve) => {
     process.once("SIGINT", () => resolve());
     process.once("SIGTERM", () => resolve());
+    // Started by the platform's command line, the sandbox ends with it: the channel closes however that ended.
+    process.once("disconnect", () => resolve());
   });
   const config = readConfig(process.env);
   if (process.argv.includes("--check-config")) return;

@@ -119,6 +119,8 @@ CREATE TABLE enrolment (
   holder_kind text NOT NULL CHECK (holder_kind IN ('account', 'client')),
   holder_id text NOT NULL,
   expire_at timestamptz NOT NULL,
+  -- The one request that took the code; only that one may ask again.
+  redeemed_by text,
   PRIMARY KEY (version, digest)
 );
 CREATE INDEX enrolment_holder ON enrolment (holder_kind, holder_id);

@@ -88,7 +88,7 @@ test("SZ-18.1 cancellation ends roles with their cascade, consents and codes in 
   });
   assert.deepEqual(rows, [{ withdrawn: true }]);
   await assert.rejects(
-    world.peer(DirectoryService).redeemEnrolment({ enrolmentCode: owner.enrolmentCode }),
+    world.peer(DirectoryService).redeemEnrolment({ enrolmentCode: owner.enrolmentCode, requestId: "one-use-only" }),
     because("ENROLMENT_INVALID"),
   );
   await assert.rejects(pairwise(owner.accountId), because("ACCOUNT_NOT_FOUND"));
@@ -197,7 +197,8 @@ test("an operator sees state and level of an account, and nothing else", async (
 
 test("an enrolment code is good once, for a quarter of an hour, however many come at once", async () => {
   const { enrolmentCode, accountId } = await registerPerson(world, somebody(number));
-  const redeem = (code: string) => world.peer(DirectoryService).redeemEnrolment({ enrolmentCode: code });
+  const redeem = (code: string) =>
+    world.peer(DirectoryService).redeemEnrolment({ enrolmentCode: code, requestId: crypto.randomUUID() });
   const taken = await Promise.allSettled(Array.from({ length: 5 }, () => redeem(enrolmentCode)));
   const winners = taken.filter((each) => each.status === "fulfilled");
   assert.deepEqual(

@@ -172,7 +172,8 @@ test("a gateway that knows a newer version is told one that is newer still", asy
 
 test("an application code is good for a day and once; a native application has none", async () => {
   const confidential = await registerApplication(world, staff);
-  const redeem = (enrolmentCode: string) => world.peer(DirectoryService).redeemEnrolment({ enrolmentCode });
+  const redeem = (enrolmentCode: string) =>
+    world.peer(DirectoryService).redeemEnrolment({ enrolmentCode, requestId: crypto.randomUUID() });
   world.time.advance(23 * 60 * 60_000);
   const { holder } = await redeem(confidential.enrolmentCode);
   assert.deepEqual(holder, { case: "clientId", value: confidential.clientId });

@@ -48,10 +48,34 @@ test("SZ-14.4 SZ-8.3 the counter's decision makes the account real-name, and wip
   assert.ok(decided.enrolmentCode.length >= 27);
   const subject = await subjectOf(accountId);
   assert.deepEqual([subject.state, subject.level], [AccountState.ACTIVE, 2]);
-  const redeem = (enrolmentCode: string) => world.peer(DirectoryService).redeemEnrolment({ enrolmentCode });
+  const redeem = (enrolmentCode: string) =>
+    world.peer(DirectoryService).redeemEnrolment({ enrolmentCode, requestId: crypto.randomUUID() });
   await assert.rejects(redeem(before), because("ENROLMENT_INVALID"));
   assert.equal((await redeem(decided.enrolmentCode)).holder.value, accountId);
   await world.recorded("registration.confirmed");
+});
+
+test("an enrolment code answers the request that took it again, and no other; a newer code voids both", async () => {
+  const { registrationId, documentId } = await verified();
+  const { enrolmentCode } = await decide(world, staff.counter, registrationId, [documentId]);
+  const redeem = (requestId: string) => world.peer(DirectoryService).redeemEnrolment({ enrolmentCode, requestId });
+  const first = await redeem("the-first-use");
+  assert.equal((await redeem("the-first-use")).holder.value, first.holder.value);
+  await assert.rejects(redeem("another-use"), because("ENROLMENT_INVALID"));
+  await counterService().issueEnrolment({ requestId: crypto.randomUUID(), registrationId }, world.as(staff.counter));
+  await assert.rejects(redeem("the-first-use"), because("ENROLMENT_INVALID"));
+});
+
+test("SZ-8.3 the operator who confirmed may hand out a fresh code; for anything else the counter decides anew", async () => {
+  const { registrationId, accountId, documentId } = await verified();
+  const issue = () =>
+    counterService().issueEnrolment({ requestId: crypto.randomUUID(), registrationId }, world.as(staff.counter));
+  await assert.rejects(issue(), because("REGISTRATION_STATE_INVALID"));
+  await decide(world, staff.counter, registrationId, [documentId]);
+  const { enrolmentCode } = await issue();
+  const taken = await world.peer(DirectoryService).redeemEnrolment({ enrolmentCode, requestId: crypto.randomUUID() });
+  assert.equal(taken.holder.value, accountId);
+  await world.recorded("enrolment.issued");
 });
 
 test("SZ-3.3 SU-7.1.1b evidence id, source and time are on the account", async () => {

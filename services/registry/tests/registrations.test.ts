@@ -113,7 +113,9 @@ test("SZ-13.4 SZ-4.1 a mismatch blocks: no usable account is left, and which ele
   const registered = await registerPerson(world, somebody(number));
   assert.equal(registered.state, RegistrationState.REJECTED);
   assert.equal((await subjectOf(registered.accountId)).state, AccountState.CANCELLED);
-  const redeem = world.peer(DirectoryService).redeemEnrolment({ enrolmentCode: registered.enrolmentCode });
+  const redeem = world
+    .peer(DirectoryService)
+    .redeemEnrolment({ enrolmentCode: registered.enrolmentCode, requestId: "one-use-only" });
   await assert.rejects(redeem, because("ENROLMENT_INVALID"));
   world.gateway.answer = () => "VERIFIED";
   await registerPerson(world, somebody(number));

@@ -34,7 +34,8 @@ export function credentialService(context: Context): ServiceImpl<typeof Credenti
       if (weakness !== undefined) throw fieldError("PASSWORD_TOO_WEAK", "password", advice[weakness]);
       await countEnrolment(context, enrolmentCode);
       const phc = await context.hasher.hash(password);
-      const enrolled = await redeem(context, enrolmentCode);
+      // A repetition with the same password is the same use of the code: nothing is lost when this process dies here.
+      const enrolled = await redeem(context, enrolmentCode, `password:${password}`);
       if (enrolled?.kind !== "account") {
         await recordRefusal(context, call, { type: "password.refused", reason: "ENROLMENT_INVALID" });
         throw new DomainError("ENROLMENT_INVALID");
@@ -62,7 +63,7 @@ export function credentialService(context: Context): ServiceImpl<typeof Credenti
 
     async issueClientSecret({ enrolmentCode }, call) {
       await countEnrolment(context, enrolmentCode);
-      const enrolled = await redeem(context, enrolmentCode);
+      const enrolled = await redeem(context, enrolmentCode, crypto.randomUUID());
       if (enrolled?.kind !== "client") {
         await recordRefusal(context, call, { type: "client-secret.refused", reason: "ENROLMENT_INVALID" });
         throw new DomainError("ENROLMENT_INVALID");
@@ -94,9 +95,10 @@ async function countEnrolment(context: Context, enrolmentCode: string): Promise<
 }
 
 /** Whose credential the code binds; undefined for a code that is none, used or over. */
-async function redeem({ directory }: Context, enrolmentCode: string): Promise<Enrolled | undefined> {
+async function redeem({ directory, ring }: Context, enrolmentCode: string, use: string): Promise<Enrolled | undefined> {
+  const { digest } = ring.hmac("request-digest", `enrolment:${enrolmentCode}\n${use}`);
   try {
-    return await directory.redeem(enrolmentCode);
+    return await directory.redeem(enrolmentCode, digest.toString("base64url"));
   } catch (error) {
     if (error instanceof DomainError && error.reason === "ENROLMENT_INVALID") return undefined;
     throw error;

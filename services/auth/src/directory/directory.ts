@@ -20,8 +20,8 @@ export interface Subject {
 }
 
 export interface Directory {
-  /** Takes the one-time code. Throws ENROLMENT_INVALID. */
-  redeem(enrolmentCode: string): Promise<Enrolled>;
+  /** Takes the one-time code for one use, which may be repeated under its id. Throws ENROLMENT_INVALID. */
+  redeem(enrolmentCode: string, requestId: string): Promise<Enrolled>;
   /** What a token about the subject may say now. Throws when the registry does not answer: nobody is guessed about. */
   judge(subject: Subject, organisationId: string | undefined): Promise<Judged>;
   /** Whose certificate signed the message. Throws CREDENTIALS_INVALID and the reasons of certificates. */
@@ -37,8 +37,8 @@ export function createDirectory(client: Client<typeof DirectoryService>, clock: 
   const pairwise = new Map<string, string>();
 
   return {
-    async redeem(enrolmentCode) {
-      const { holder, loginName } = await client.redeemEnrolment({ enrolmentCode });
+    async redeem(enrolmentCode, requestId) {
+      const { holder, loginName } = await client.redeemEnrolment({ enrolmentCode, requestId });
       if (holder.case === "accountId") return { kind: "account", accountId: holder.value, loginName };
       if (holder.case === "clientId") return { kind: "client", clientId: holder.value };
       throw new DomainError("ENROLMENT_INVALID");

@@ -24,6 +24,7 @@ import { findOpenRegistrations, lockRegistration } from "../registrations/store.
 import { runOnce } from "../repeatable.ts";
 import { identifierDigests, openIdentities, sealForSubject } from "../subjects/vault.ts";
 import { decideRegistration } from "./decide.ts";
+import { issueAgain } from "./issue.ts";
 
 const SCOPE = "registry.counter";
 const FOUND_MAX = 20;
@@ -40,6 +41,9 @@ export function counterService(context: Context) {
     ),
     decideRegistration: recordingRefusals(context, "registration.decided", (request, call) =>
       decideRegistration(context, request, call),
+    ),
+    issueEnrolment: recordingRefusals(context, "enrolment.issued", (request, call) =>
+      issueAgain(context, request, call),
     ),
   } satisfies ServiceImpl<typeof CounterService>;
 }

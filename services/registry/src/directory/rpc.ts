@@ -43,11 +43,15 @@ export function directoryService(context: Context) {
   } satisfies ServiceImpl<typeof DirectoryService>;
 }
 
-async function redeemEnrolment(context: Context, { enrolmentCode }: RedeemEnrolmentRequest, call: HandlerContext) {
+async function redeemEnrolment(
+  context: Context,
+  { enrolmentCode, requestId }: RedeemEnrolmentRequest,
+  call: HandlerContext,
+) {
   const { db, ring, clock } = context;
   return transaction(db, async (tx) => {
     const digests = ring.hmacAll("blind-index", enrolmentDigestInput(enrolmentCode));
-    const holder = await takeEnrolment(tx, digests, new Date(clock.nowMs()));
+    const holder = await takeEnrolment(tx, digests, new Date(clock.nowMs()), requestId);
     if (holder === undefined) throw new DomainError("ENROLMENT_INVALID");
     await recordEvent(context, tx, call, {
       type: "enrolment.redeemed",

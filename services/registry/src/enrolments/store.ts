@@ -10,8 +10,9 @@ const insertEnrolmentRow = statement(
 const deleteOfHolder = statement("enrolment.void", `DELETE FROM enrolment WHERE holder_kind = $1 AND holder_id = $2`);
 const takeByDigest = statement(
   "enrolment.take",
-  `DELETE FROM enrolment
+  `UPDATE enrolment SET redeemed_by = $4
    WHERE (version, digest) IN (SELECT * FROM unnest($1::integer[], $2::bytea[])) AND expire_at > $3
+     AND (redeemed_by IS NULL OR redeemed_by = $4)
    RETURNING holder_kind AS kind, holder_id AS id`,
 );
 const purgeExpired = statement(
@@ -34,14 +35,18 @@ export async function voidEnrolments(tx: Transaction, holder: EnrolmentHolder): 
   await tx.query(deleteOfHolder(holder.kind, holder.id));
 }
 
-/** Takes a living code: of any number of takers at once, one gets the holder. */
+/**
+ * Takes a living code: of any number of takers at once, one gets the holder, and may ask again under the same
+ * `redeemedBy` as long as no newer code was issued.
+ */
 export async function takeEnrolment(
   tx: Transaction,
   digests: readonly VersionedDigest[],
   now: Date,
+  redeemedBy: string,
 ): Promise<EnrolmentHolder | undefined> {
-  return (await tx.query<{ kind: EnrolmentHolder["kind"]; id: string }>(takeByDigest(...columnsOf(digests), now)))
-    .rows[0];
+  const take = takeByDigest(...columnsOf(digests), now, redeemedBy);
+  return (await tx.query<{ kind: EnrolmentHolder["kind"]; id: string }>(take)).rows[0];
 }
 
 export async function purgeEnrolments(db: Database, now: Date, batchMax: number): Promise<number> {

@@ -292,6 +292,53 @@ export declare type DecideRegistrationResponse = Message<"fujie.registry.v1.Deci
 export declare const DecideRegistrationResponseSchema: GenMessage<DecideRegistrationResponse>;
 
 /**
+ * Names a confirmed registration.
+ *
+ * @generated from message fujie.registry.v1.IssueEnrolmentRequest
+ */
+export declare type IssueEnrolmentRequest = Message<"fujie.registry.v1.IssueEnrolmentRequest"> & {
+  /**
+   * Idempotency key; the code is in the first answer only.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * The registration.
+   *
+   * @generated from field: string registration_id = 2;
+   */
+  registrationId: string;
+};
+
+/**
+ * Describes the message fujie.registry.v1.IssueEnrolmentRequest.
+ * Use `create(IssueEnrolmentRequestSchema)` to create a new message.
+ */
+export declare const IssueEnrolmentRequestSchema: GenMessage<IssueEnrolmentRequest>;
+
+/**
+ * The code.
+ *
+ * @generated from message fujie.registry.v1.IssueEnrolmentResponse
+ */
+export declare type IssueEnrolmentResponse = Message<"fujie.registry.v1.IssueEnrolmentResponse"> & {
+  /**
+   * The one-time code with which the person sets a password. Shown once.
+   *
+   * @generated from field: string enrolment_code = 1;
+   */
+  enrolmentCode: string;
+};
+
+/**
+ * Describes the message fujie.registry.v1.IssueEnrolmentResponse.
+ * Use `create(IssueEnrolmentResponseSchema)` to create a new message.
+ */
+export declare const IssueEnrolmentResponseSchema: GenMessage<IssueEnrolmentResponse>;
+
+/**
  * What a document shows.
  *
  * @generated from enum fujie.registry.v1.DocumentType
@@ -408,6 +455,19 @@ export declare const CounterService: GenService<{
     methodKind: "unary";
     input: typeof DecideRegistrationRequestSchema;
     output: typeof DecideRegistrationResponseSchema;
+  },
+  /**
+   * Gives the person at the counter a fresh enrolment code, in place of any before: when the first answer of
+   * DecideRegistration was lost, or the code ran out. Only for a registration that this operator confirmed, within a day
+   * of it; anything later is a password reset (SZ-17).
+   * Errors: NOT_FOUND/REGISTRATION_NOT_FOUND; FAILED_PRECONDITION/REGISTRATION_STATE_INVALID.
+   *
+   * @generated from rpc fujie.registry.v1.CounterService.IssueEnrolment
+   */
+  issueEnrolment: {
+    methodKind: "unary";
+    input: typeof IssueEnrolmentRequestSchema;
+    output: typeof IssueEnrolmentResponseSchema;
   },
 }>;
 

@@ -28,6 +28,14 @@ export declare type RedeemEnrolmentRequest = Message<"fujie.registry.v1.RedeemEn
    * @generated from field: string enrolment_code = 1;
    */
   enrolmentCode: string;
+
+  /**
+   * What the code is used for, so that auth may ask again after a crash: the same request_id gets the same answer
+   * while the code lives, any other is refused. A keyed digest of the code and the new credential.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
 };
 
 /**
@@ -314,7 +322,8 @@ export declare const GetPairwiseSubjectResponseSchema: GenMessage<GetPairwiseSub
  */
 export declare const DirectoryService: GenService<{
   /**
-   * Takes a one-time enrolment code, once, and tells whose credential may be bound.
+   * Takes a one-time enrolment code, once, and tells whose credential may be bound. Repeating the same request_id is
+   * the same once; a newer code for the same holder voids it.
    * Errors: UNAUTHENTICATED/ENROLMENT_INVALID.
    *
    * @generated from rpc fujie.registry.v1.DirectoryService.RedeemEnrolment
