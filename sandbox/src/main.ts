@@ -19,6 +19,7 @@ async function main(): Promise<void> {
     process.once("SIGTERM", () => resolve());
     // Started by the platform's command line, the sandbox ends with it: the channel closes however that ended.
     process.once("disconnect", () => resolve());
+    process.channel?.unref();
   });
   const config = readConfig(process.env);
   if (process.argv.includes("--check-config")) return;

@@ -1,14 +1,22 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { castPlayers } from "../src/journey/cast.ts";
+import { castPlayers, remember } from "../src/journey/cast.ts";
 import { type Narrator, playJourney } from "../src/journey/index.ts";
+import { clientCredentials } from "../src/sign-in/client-credentials.ts";
 import type { Platform } from "../src/up/index.ts";
+import { followApplicationsGuide } from "./guides/applications-guide.ts";
+import { runPythonClient } from "./python/run-python-client.ts";
 import { startTestPlatform, temporaryHome } from "./test-platform.ts";
 
 const home = temporaryHome();
 let platform: Platform;
 const told: string[] = [];
+const staff = () => {
+  const { staff: known } = remember(platform.files.journey).memory;
+  assert.ok(known);
+  return known;
+};
 
 const narrator: Narrator = {
   chapter: (title) => told.push(`# ${title}`),
@@ -73,6 +81,23 @@ test("the metrics tell nothing about anybody either, and count the calls", async
     for (const canary of [clerk.citizenId, clerk.name, organisation.uscc])
       assert.equal(metrics.includes(canary), false);
   }
+});
+
+test("SZ-5 a stock Python client (python3, grpcio) talks to the gRPC API of the running platform", async () => {
+  const { clientId, clientSecret } = staff().housingFund;
+  const { issuer, caFile, grpcTarget } = platform;
+  const token = await clientCredentials({ issuer, clientId, clientSecret, scopes: ["trust.verify"] });
+  const grpcTargets = {
+    auth: grpcTarget("auth"),
+    audit: grpcTarget("audit"),
+    "trust-gateway": grpcTarget("trust-gateway"),
+  };
+  const report = await runPythonClient({ grpcTargets, caFile, token });
+  assert.equal(report.verify.outcome, "OUTCOME_VERIFIED");
+});
+
+test("SZ-9 SU-7.1.3 the guide for applications works word by word, with nothing but curl", async () => {
+  await followApplicationsGuide(platform);
 });
 
 test("stopped and started again on the same folder, the platform still knows everybody", async () => {

@@ -39,7 +39,11 @@ async function serveUntilStopped<Config extends CommonConfig>(
 ): Promise<void> {
   const server = await start(config);
   // Started by the command line, we end with it: its channel closes however it ended.
-  if (process.connected) process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
+  if (process.connected) {
+    process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
+    // Listening must not keep the process alive once it has drained.
+    process.channel?.unref();
+  }
   await runUntilSignal(server);
 }
 
