@@ -25,7 +25,7 @@ import { reasonOf } from "../src/journey/expect.ts";
 import { type Stage, signInOperator, signInPerson } from "../src/journey/stage.ts";
 import { SignInError } from "../src/sign-in/sign-in.ts";
 import { type Platform, SERVICES } from "../src/up/index.ts";
-import { verifyEntry } from "../src/verify/entry.ts";
+import { entryVerifier } from "../src/verify/entry.ts";
 import { startTestPlatform, temporaryHome } from "./test-platform.ts";
 
 const PEOPLE = 4;
@@ -231,14 +231,12 @@ async function assertNothingOpen(person: SyntheticPerson | undefined): Promise<v
 }
 
 async function assertProven(log: ReturnType<typeof callService<typeof LogService>>, accountId: string): Promise<void> {
+  const verify = entryVerifier(platform);
   for (const entry of await entriesAbout(log, accountId, ["registration.confirmed"])) {
     const at = { case: "index", value: entry.index } as const;
     const { preimage, salt, proofBundle } = await stubbornly(() => log.getEntry({ purpose: "kill.test", entry: at }));
     const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
-    const verdict = verifyEntry(
-      { preimage: base64(preimage), salt: base64(salt), proofBundle },
-      { bundleFile: platform.bundleFile, bundleRootFile: platform.bundleRootFile },
-    );
+    const verdict = verify({ preimage: base64(preimage), salt: base64(salt), proofBundle });
     assert.equal(verdict.ok, true);
   }
 }

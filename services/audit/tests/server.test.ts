@@ -21,7 +21,7 @@ import {
   verifyInclusion,
 } from "@fujie/transparency";
 import { credentials } from "@grpc/grpc-js";
-import { verifyEntry, verifyEntryFile } from "../../../packages/cli/src/verify/entry.ts";
+import { entryVerifier, readEntryFile } from "../../../packages/cli/src/verify/entry.ts";
 import { openCheckpoint } from "../src/log/checkpoints.ts";
 import { openSubjectKeys } from "../src/subjects/subject-keys.ts";
 import {
@@ -112,7 +112,7 @@ test("NI-32 an authentication is in the log with a proof that a separate verifie
   assert.deepEqual(found.details, { method: "certificate", network: "203.0.113.7" });
   const file = join(audit.log.folder, "entry.json");
   writeFileSync(file, JSON.stringify(fileOf(found)));
-  const verdict = verifyEntryFile(file, publicKeys());
+  const verdict = entryVerifier(publicKeys())(readEntryFile(file));
   assert.ok(verdict.ok);
   assert.deepEqual([verdict.index, verdict.origin], [Number(index), ORIGIN]);
   const { service, eventId, type, outcome, actor, subject, organisationId, purpose } = verdict.entry;
@@ -127,7 +127,7 @@ test("NI-32 an altered entry, salt, path, index or checkpoint is refused by the 
   await append(makeEvent());
   const found = await auditor().getEntry(byIndex(index));
   const sound = fileOf(found);
-  assert.ok(verifyEntry(sound, publicKeys()).ok);
+  assert.ok(entryVerifier(publicKeys())(sound).ok);
   const flip = (text: string): string => {
     const bytes = Buffer.from(text, "base64");
     bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
@@ -149,7 +149,7 @@ test("NI-32 an altered entry, salt, path, index or checkpoint is refused by the 
     const bundle =
       entry.proofBundle !== sound.proofBundle || entry.preimage !== sound.preimage || entry.salt !== sound.salt;
     assert.ok(bundle, `alteration ${at} changes something`);
-    assert.equal(verifyEntry(entry, publicKeys()).ok, false, `alteration ${at}`);
+    assert.equal(entryVerifier(publicKeys())(entry).ok, false, `alteration ${at}`);
   }
 });
 
@@ -159,7 +159,7 @@ test("NI-19 an erased subject's details are gone for good, and the proof of the 
   await openSubjectKeys({ db: log.db, ring: log.ring, clock: systemClock }).erase("account-erased");
   const found = await auditor().getEntry(byIndex(index));
   assert.deepEqual(found.details, {});
-  assert.ok(verifyEntry(fileOf(found), publicKeys()).ok);
+  assert.ok(entryVerifier(publicKeys())(fileOf(found)).ok);
   const { rows } = await log.db.query<{ all: string }>(
     `SELECT string_agg(encode(preimage, 'escape'), ',') AS all FROM audit.entry`,
   );

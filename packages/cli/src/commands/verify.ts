@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { type PublicKeys, verifyEntryFile } from "../verify/entry.ts";
+import { type EntryVerdict, entryVerifier, readEntryFile } from "../verify/entry.ts";
 import { requireOption, UsageError } from "./usage.ts";
 
 export async function runVerify(args: readonly string[]): Promise<number> {
@@ -10,17 +10,16 @@ export async function runVerify(args: readonly string[]): Promise<number> {
   });
   const [what, ...files] = positionals;
   if (what !== "entry" || files.length === 0) throw new UsageError("fujie verify entry FILE … --keys FILE --root FILE");
-  const keys = {
+  const verify = entryVerifier({
     bundleFile: requireOption(values.keys, "keys"),
     bundleRootFile: requireOption(values.root, "root"),
-  };
-  const verdicts = files.map((file) => tell(file, keys));
+  });
+  const verdicts = files.map((file) => tell(file, verify(readEntryFile(file))));
   return verdicts.every(Boolean) ? 0 : 1;
 }
 
 /** Says of one file whether its entry is proven. */
-function tell(file: string, keys: PublicKeys): boolean {
-  const verdict = verifyEntryFile(file, keys);
+function tell(file: string, verdict: EntryVerdict): boolean {
   if (!verdict.ok) {
     process.stderr.write(`NOT PROVEN: ${file}: ${verdict.reason}\n`);
     return false;

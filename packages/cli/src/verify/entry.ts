@@ -38,15 +38,27 @@ export interface PublicKeys {
   readonly bundleRootFile: string;
 }
 
-export function verifyEntryFile(file: string, keys: PublicKeys): EntryVerdict {
-  return verifyEntry(JSON.parse(readFileSync(file, "utf8")) as EntryFile, keys);
+export type EntryVerifier = (entry: EntryFile) => EntryVerdict;
+
+/** Opens the public keys once, for any number of entries. Throws KeyError for a bundle that its root did not sign. */
+export function entryVerifier({ bundleFile, bundleRootFile }: PublicKeys): EntryVerifier {
+  const { entries: keys } = loadKeyBundle(bundleFile, bundleRootFile);
+  const known = new Map<string, Verifier[]>();
+  return (entry) => {
+    const origin = originOf(entry.proofBundle);
+    const log = known.get(origin) ?? logVerifiers(keys, origin);
+    known.set(origin, log);
+    return verifyEntry(entry, origin, log);
+  };
 }
 
-export function verifyEntry(entry: EntryFile, { bundleFile, bundleRootFile }: PublicKeys): EntryVerdict {
+export function readEntryFile(file: string): EntryFile {
+  return JSON.parse(readFileSync(file, "utf8")) as EntryFile;
+}
+
+function verifyEntry(entry: EntryFile, origin: string, log: readonly Verifier[]): EntryVerdict {
   const preimage = Buffer.from(entry.preimage, "base64");
   const hash = entryLeafHash(preimage, Buffer.from(entry.salt, "base64"));
-  const origin = originOf(entry.proofBundle);
-  const log = logVerifiers(loadKeyBundle(bundleFile, bundleRootFile).entries, origin);
   const proven = verifyProofBundle(
     entry.proofBundle,
     hash,
