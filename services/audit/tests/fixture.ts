@@ -164,8 +164,9 @@ export function makeEvent(fields: EventFields = {}, nowMs = Date.now()): Event {
   });
 }
 
-export const makeEvents = (count: number, fields: EventFields = {}): Event[] =>
-  Array.from({ length: count }, () => makeEvent(fields));
+/** Events a millisecond apart, so that no two say the same. */
+export const makeEvents = (count: number, fields: EventFields = {}, startMs = Date.now()): Event[] =>
+  Array.from({ length: count }, (_, offset) => makeEvent(fields, startMs + offset));
 
 /** Waits until something that happens elsewhere has happened; fails after ten seconds. */
 export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
