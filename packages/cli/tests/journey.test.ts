@@ -6,6 +6,7 @@ import { type Narrator, playJourney } from "../src/journey/index.ts";
 import { clientCredentials } from "../src/sign-in/client-credentials.ts";
 import type { Platform } from "../src/up/index.ts";
 import { followApplicationsGuide } from "./guides/applications-guide.ts";
+import { registerThroughAnOutage } from "./outage.ts";
 import { runPythonClient } from "./python/run-python-client.ts";
 import { startTestPlatform, temporaryHome } from "./test-platform.ts";
 
@@ -66,12 +67,18 @@ test("no personal data of the journey's people is in any service's log", async (
 
 test("the metrics tell nothing about anybody either, and count the calls", async () => {
   const { clerk, organisation } = castPlayers(0);
+  const gateway = await (await fetch(`${platform.adminUrl("trust-gateway")}/metrics`)).text();
+  assert.match(gateway, /fujie_source_checks_total\{source="population-base",verdict="MATCH"\} \d/);
   for (const service of ["auth", "registry", "trust-gateway", "audit"] as const) {
     const metrics = await (await fetch(`${platform.adminUrl(service)}/metrics`)).text();
     assert.match(metrics, /rpc_server_call_duration_seconds_count\{/);
     for (const canary of [clerk.citizenId, clerk.name, organisation.uscc])
       assert.equal(metrics.includes(canary), false);
   }
+});
+
+test("SZ-13.4 NI-28a a base that is down leaves the registration waiting; it completes by itself when the base is back", async () => {
+  await registerThroughAnOutage(platform);
 });
 
 test("SZ-5 a stock Python client (python3, grpcio) talks to the gRPC API of the running platform", async () => {

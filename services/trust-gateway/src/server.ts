@@ -17,6 +17,7 @@ import { createReceiptSigner } from "./receipts/signer.ts";
 import { createCoalescer } from "./sources/coalesce.ts";
 import { readSourcesFile } from "./sources/file.ts";
 import { openSources } from "./sources/index.ts";
+import { meterSource } from "./sources/meter.ts";
 import { createDecisions } from "./verifications/decisions.ts";
 import { verificationService } from "./verifications/rpc.ts";
 import { createRunningTasks } from "./verifications/running.ts";
@@ -83,13 +84,14 @@ function openContext(
   { claimRules = defaultClaimRules }: Overrides,
   stopping: AbortSignal,
 ): Context {
-  const { clock, timers, log, db, ring, bundle, ephemeral, identity } = runtime;
+  const { clock, timers, log, db, ring, bundle, ephemeral, identity, telemetry } = runtime;
   const sources = runtime.use(
     openSources(readSourcesFile(config.sourcesFile, config.environment), {
       clock,
       timers,
       identity,
       stopping,
+      meter: (source) => meterSource(source, telemetry),
       allowHosts: config.egressAllowHosts?.split(",") ?? [],
       limits: {
         concurrencyMax: config.sourceConcurrencyMax,

@@ -119,6 +119,16 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   if (overrides.revocations === undefined) {
     stack.use(followRevocations({ bundle, log, timers }, peer("auth"), revocations));
   }
+  stack.use(
+    telemetry.observeGauge("fujie.identity.expires.in.seconds", "Until this service's certificate ends", () =>
+      Math.round((identity.expiresAtMs - clock.nowMs()) / 1_000),
+    ),
+  );
+  stack.use(
+    telemetry.observeGauge("fujie.revocations.stale", "1 while privileged calls are refused for want of news", () =>
+      revocations.isStale() ? 1 : 0,
+    ),
+  );
   const jwks = overrides.jwks ?? remoteJwks(config.jwksUrl ?? `${config.issuer}/jwks`, { clock });
   const tokens = createTokenVerifier({
     issuer: config.issuer,

@@ -57,6 +57,8 @@ export interface OpenOptions extends AdapterContext {
   readonly timers: Timers;
   readonly limits: GuardLimits;
   readonly stopping: AbortSignal;
+  /** Puts a source under measurement. */
+  readonly meter: (source: GuardedSource) => GuardedSource;
   /** As AuthorityOptions.allowHosts. */
   readonly allowHosts: readonly string[];
 }
@@ -66,7 +68,7 @@ const DESCRIBE_EVERY_MS = 60_000;
 /** Opens every source, and asks those that announce maintenance for it now and every minute. */
 export function openSources(entries: readonly ReadySource[], options: OpenOptions): Sources {
   const claims = entries.flatMap((entry) =>
-    entry.kind === "claims" ? [guardSource(entry.open(options), options)] : [],
+    entry.kind === "claims" ? [options.meter(guardSource(entry.open(options), options))] : [],
   );
   const authorities = entries.flatMap((entry) =>
     entry.kind === "ca"
