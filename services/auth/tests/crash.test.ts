@@ -23,7 +23,10 @@ after(async () => {
 
 async function startChild(): Promise<string> {
   const env = await platform.environment();
-  child = spawn(process.execPath, [main], { env: { PATH: process.env["PATH"] ?? "", ...env }, stdio: ["ignore", "ignore", "inherit"] });
+  child = spawn(process.execPath, [main], {
+    env: { PATH: process.env["PATH"] ?? "", ...env },
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   const issuer = env["FUJIE_ISSUER"] ?? "";
   await until("the process serves", async () =>
     fetch(`${issuer}/.well-known/openid-configuration`).then(

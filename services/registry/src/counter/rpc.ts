@@ -117,7 +117,13 @@ async function archiveDocument(context: Context, request: ArchiveDocumentRequest
           type: "document.archived",
           outcome: "SUCCESS",
           subject: subjectId,
-          details: { document_id: documentId, registration_id: registrationId, document_type: DocumentType[type] },
+          // The digest is in the log too, so that nobody can put another document in this one's place.
+          details: {
+            document_id: documentId,
+            registration_id: registrationId,
+            document_type: DocumentType[type],
+            sha256: Buffer.from(sha256).toString("hex"),
+          },
         });
         return create(ArchiveDocumentResponseSchema, { documentId });
       },
