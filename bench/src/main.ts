@@ -5,6 +5,7 @@ import type { SuiteResult } from "./suite.ts";
 
 const suites: Readonly<Record<string, () => Promise<{ run(machine: string): Promise<SuiteResult> }>>> = {
   rpc: () => import("./rpc.ts"),
+  audit: () => import("./audit.ts"),
 };
 
 const wanted = process.argv.slice(2);

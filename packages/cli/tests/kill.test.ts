@@ -151,7 +151,7 @@ async function confirmStubbornly(token: string, registrationId: string): Promise
     decision: Decision.CONFIRM,
     documentIds: [documentId],
     decideTime: timestampFromMs(decideTimeMs),
-    ...proofOf(stage.staff.counterOperator, Buffer.from(`${lines.join("\n")}\n`)),
+    proof: proofOf(stage.staff.counterOperator, Buffer.from(`${lines.join("\n")}\n`)),
   };
   const decided = await stubbornly(() => counter.decideRegistration(decision));
   if (decided.enrolmentCode !== "") return decided.enrolmentCode;

@@ -84,7 +84,7 @@ export async function propose(world: World, system: Claims, person: TestCertific
     4: "COUNTER_OPERATOR",
   } as const;
   const message = proposalMessage(requestId, names[role === OperatorRole.UNSPECIFIED ? 4 : role]);
-  const request = { requestId, role, ...proofOf(person, message) };
+  const request = { requestId, role, proof: proofOf(person, message) };
   return (await world.peer(OperatorService).proposeOperator(request, world.as(system))).proposalId;
 }
 
@@ -180,7 +180,7 @@ export async function decide(
   const signed = { registrationId, decision: name, documentIds, decidedAt: new Date(nowMs) } as const;
   const proof = proofOf(overrides.certificate ?? staff.counter, decisionMessage(signed));
   const requestId = overrides.requestId ?? randomUUID();
-  const request = { requestId, registrationId, decision, documentIds, decideTime: timestampFromMs(nowMs), ...proof };
+  const request = { requestId, registrationId, decision, documentIds, decideTime: timestampFromMs(nowMs), proof };
   return world.peer(CounterService).decideRegistration(request, world.as(counter));
 }
 
@@ -218,7 +218,7 @@ export async function registerOrganisation(
     requestId: overrides.requestId ?? randomUUID(),
     challengeId: overrides.challengeId ?? challenge.challengeId,
     ...organisation,
-    ...proofOf(certificate, overrides.message ?? challenge.message),
+    proof: proofOf(certificate, overrides.message ?? challenge.message),
     acceptance: acceptance(world),
   };
   return organisations.registerOrganisation(request, world.as(claims));

@@ -174,7 +174,7 @@ test("a decision of the past or the future is refused", async () => {
       decision: Decision.CONFIRM,
       documentIds,
       decideTime: timestampFromMs(decidedAt.getTime()),
-      ...proofOf(certificates.counter, message),
+      proof: proofOf(certificates.counter, message),
     };
     const call = counterService().decideRegistration(request, world.as(staff.counter));
     await assert.rejects(call, because("FIELD_INVALID"));

@@ -285,8 +285,8 @@ function createGateway({ clock }: ManualTime, db: Database): { gateway: Gateway;
       const source = request.claim?.type === ClaimType.PERSON_TWO_ELEMENT ? "population-base" : "legal-person-base";
       return { decision: decisionOf(request.reference, state.answer(request), clock.nowMs(), source) };
     },
-    verifyCertificate: ({ message, certificates, signature }) => {
-      const [certificate = new Uint8Array()] = certificates;
+    verifyCertificate: ({ message, proof }) => {
+      const { certificates: [certificate = new Uint8Array()] = [], signature = new Uint8Array() } = proof ?? {};
       const { caId, citizenId, uscc, refused }: TestCertificate = JSON.parse(Buffer.from(certificate).toString());
       if (refused !== undefined) throw new DomainError(refused);
       if (!signatureOf(certificate, message).equals(signature)) throw new DomainError("SIGNATURE_INVALID");

@@ -37,9 +37,11 @@ function proof(caId: CaId, { keyPem, chainPem, certPem }: IssuedCertificate, for
   const message = new Uint8Array(randomBytes(48));
   return {
     message,
-    certificates: certificatesFromPem(chainPem).map((der) => Uint8Array.from(der)),
-    signature: Uint8Array.from(signPossession({ keyPem, kind: kinds[caId], bytes: message, format, certPem })),
-    format: format === "raw" ? SignatureFormat.RAW : SignatureFormat.PKCS7,
+    proof: {
+      certificates: certificatesFromPem(chainPem).map((der) => Uint8Array.from(der)),
+      signature: Uint8Array.from(signPossession({ keyPem, kind: kinds[caId], bytes: message, format, certPem })),
+      format: format === "raw" ? SignatureFormat.RAW : SignatureFormat.PKCS7,
+    },
   };
 }
 
@@ -66,9 +68,10 @@ test("an organisation's certificate gives its code", async () => {
 test("SZ-13.1 another's signature, another message and a bare certificate prove nothing", async () => {
   const mine = proof("ca-ecdsa", issuedBy("ca-ecdsa"));
   const other = proof("ca-ecdsa", await issue("ca-ecdsa"));
-  const ask = (change: object) => reasonOf(world.evidence.verifyCertificate({ ...mine, ...change }));
-  assert.equal(await ask({ signature: other.signature }), "SIGNATURE_INVALID");
-  assert.equal(await ask({ message: other.message }), "SIGNATURE_INVALID");
+  const ask = (change: object, message = mine.message) =>
+    reasonOf(world.evidence.verifyCertificate({ message, proof: { ...mine.proof, ...change } }));
+  assert.equal(await ask({ signature: other.proof.signature }), "SIGNATURE_INVALID");
+  assert.equal(await ask({}, other.message), "SIGNATURE_INVALID");
   assert.equal(await ask({ signature: new Uint8Array(64) }), "SIGNATURE_INVALID");
   assert.equal(await ask({ format: SignatureFormat.PKCS7 }), "SIGNATURE_INVALID");
   assert.equal(await ask({ certificates: [new Uint8Array([1, 2, 3])] }), "CERTIFICATE_MALFORMED");
@@ -77,8 +80,8 @@ test("SZ-13.1 another's signature, another message and a bare certificate prove 
 test("NI-35 one CA's chain never leads to another's anchor", async () => {
   const ecdsa = proof("ca-ecdsa", issuedBy("ca-ecdsa"));
   const sm2 = proof("ca-sm2", issuedBy("ca-sm2"));
-  const [leaf = new Uint8Array()] = ecdsa.certificates;
-  const mixed = { ...ecdsa, certificates: [leaf, ...sm2.certificates.slice(1)] };
+  const [leaf = new Uint8Array()] = ecdsa.proof.certificates;
+  const mixed = { ...ecdsa, proof: { ...ecdsa.proof, certificates: [leaf, ...sm2.proof.certificates.slice(1)] } };
   assert.equal((await world.evidence.verifyCertificate(mixed)).caId, "ca-ecdsa");
   const { sources } = world.policy;
   await world.putPolicy({ sources: sources.filter(({ sourceId }) => sourceId !== "ca-ecdsa") });

@@ -41,7 +41,7 @@ export function signWith({ caId, keyPem }: Credential, bytes: Uint8Array): Uint8
   return Uint8Array.from(signPossession({ keyPem, kind, bytes, format: "raw" }));
 }
 
-/** The three fields by which requests prove a certificate. */
+/** A fujie.trust.v1.CertificateProof: the certificate, and its signature over the message. */
 export function proofOf(credential: Credential, message: Uint8Array) {
   return {
     certificates: certificatesOf(credential),

@@ -103,10 +103,12 @@ async function requireOwnSignature(
   request: DecideRegistrationRequest,
   call: HandlerContext,
 ): Promise<void> {
-  const holder = await verifyCertificate(context, decisionMessage(decision), request, call).catch((error: unknown) => {
-    const isForged = error instanceof DomainError && error.reason === "SIGNATURE_INVALID";
-    throw isForged ? fieldError("DECISION_SIGNATURE_INVALID", "signature", "does not fit the decision") : error;
-  });
+  const holder = await verifyCertificate(context, decisionMessage(decision), request.proof, call).catch(
+    (error: unknown) => {
+      const isForged = error instanceof DomainError && error.reason === "SIGNATURE_INVALID";
+      throw isForged ? fieldError("DECISION_SIGNATURE_INVALID", "signature", "does not fit the decision") : error;
+    },
+  );
   if (!(await isBoundCertificate(context, operator, holder))) {
     throw fieldError("DECISION_SIGNATURE_INVALID", "certificates", "are not the operator's");
   }

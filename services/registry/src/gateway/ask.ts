@@ -5,7 +5,7 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { CallOptions, HandlerContext } from "@connectrpc/connect";
 import type {
-  SignatureFormat,
+  CertificateProof,
   VerificationDecided,
   VerifyCertificateResponse,
 } from "@fujie/api/fujie/trust/v1/evidence";
@@ -53,12 +53,6 @@ export async function collectEvidence(
   }
 }
 
-export interface CertificateWithSignature {
-  readonly certificates: Uint8Array[];
-  readonly signature: Uint8Array;
-  readonly format: SignatureFormat;
-}
-
 /**
  * Whose certificate it is that signed `message` just now. Throws what EvidenceService.VerifyCertificate answers:
  * SIGNATURE_INVALID, CERTIFICATE_*, DEPENDENCY_UNAVAILABLE.
@@ -66,10 +60,10 @@ export interface CertificateWithSignature {
 export async function verifyCertificate(
   { evidence }: Pick<Context, "evidence">,
   message: Uint8Array,
-  { certificates, signature, format }: CertificateWithSignature,
+  proof: CertificateProof | undefined,
   call?: HandlerContext,
 ): Promise<VerifyCertificateResponse> {
-  return evidence.verifyCertificate({ message, certificates, signature, format }, callOptions(call));
+  return evidence.verifyCertificate({ message, ...(proof === undefined ? {} : { proof }) }, callOptions(call));
 }
 
 /** The citizen id of a natural person's certificate. Throws CERTIFICATE_IDENTITY_CONFLICT for an organisation's. */

@@ -12,11 +12,8 @@ import { randomBytes } from "node:crypto";
 import { chmodSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext } from "@connectrpc/connect";
-import type {
-  BindFirstAdministratorsRequest,
-  CertificateProof,
-  OpenCeremonyRequest,
-} from "@fujie/api/fujie/registry/v1/operators";
+import type { BindFirstAdministratorsRequest, OpenCeremonyRequest } from "@fujie/api/fujie/registry/v1/operators";
+import type { CertificateProof } from "@fujie/api/fujie/trust/v1/evidence";
 import { type Queryable, type Transaction, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import type { VersionedDigest } from "@fujie/kit/keys";

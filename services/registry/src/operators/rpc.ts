@@ -66,7 +66,7 @@ async function proposeOperator(context: Context, request: ProposeOperatorRequest
   const { db, ring, clock } = context;
   const proposer = await requireOperator(context, call, "registry.operators.propose");
   const role = requireRole(request.role);
-  const holder = await verifyCertificate(context, proposalMessage(request.requestId, role), request, call);
+  const holder = await verifyCertificate(context, proposalMessage(request.requestId, role), request.proof, call);
   const digests = identifierDigests(ring, "citizen-id", citizenIdOf(holder));
   return transaction(db, (tx) =>
     runOnce(

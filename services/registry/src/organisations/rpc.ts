@@ -69,7 +69,7 @@ async function registerOrganisation(context: Context, request: RegisterOrganisat
   const registrar = await requireRealName(context, call);
   const binding = bindingOf(call);
   const challenge = await findChallenge(db, request.challengeId, binding, new Date(clock.nowMs()));
-  const holder = challenge === undefined ? undefined : await verifyCertificate(context, challenge, request, call);
+  const holder = challenge === undefined ? undefined : await verifyCertificate(context, challenge, request.proof, call);
   if (holder !== undefined) requireOwnCode(holder, uscc.code);
 
   const stored = await transaction(db, (tx) =>

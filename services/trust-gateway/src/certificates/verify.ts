@@ -10,6 +10,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext } from "@connectrpc/connect";
 import {
+  type CertificateProof,
   SignatureFormat,
   Verdict,
   type VerifyCertificateRequest,
@@ -34,8 +35,10 @@ export async function verifyCertificate(
   request: VerifyCertificateRequest,
   call: HandlerContext,
 ): Promise<VerifyCertificateResponse> {
-  const { authority, path, leaf } = await anchor(context, request.certificates);
-  requirePossession(leaf, request);
+  const { message, proof } = request;
+  if (proof === undefined) throw new DomainError("SIGNATURE_INVALID");
+  const { authority, path, leaf } = await anchor(context, proof.certificates);
+  requirePossession(leaf, message, proof);
   const crlNumbers = await requireGood(context, authority, path);
   const { holder, name } = identify(context, authority, leaf);
   return record(context, call, { authority, leaf, holder, name, crlNumbers });
@@ -59,7 +62,8 @@ async function anchor({ policy, sources, clock }: Needed, certificates: readonly
   return { authority, path: found.path, leaf };
 }
 
-function requirePossession(certificate: Certificate, { message, signature, format }: VerifyCertificateRequest): void {
+function requirePossession(certificate: Certificate, message: Uint8Array, proof: CertificateProof): void {
+  const { signature, format } = proof;
   const held = verifyPossession({
     certificate,
     signedBytes: message,

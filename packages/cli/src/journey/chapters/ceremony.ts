@@ -94,7 +94,7 @@ async function bindOperator(
   const requestId = crypto.randomUUID();
   // The proposed person signs too: nobody becomes an operator without holding the key.
   const message = Buffer.from(`fujie-operator-proposal-v1\n${requestId}\n${OperatorRole[role]}\n`);
-  const { proposalId } = await proposing.proposeOperator({ requestId, role, ...proofOf(credential, message) });
+  const { proposalId } = await proposing.proposeOperator({ requestId, role, proof: proofOf(credential, message) });
   await expectRefusal(proposing.decideProposal({ proposalId, approved: true }), "SCOPE_MISSING");
   await approving.decideProposal({ proposalId, approved: true });
 }

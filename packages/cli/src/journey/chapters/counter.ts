@@ -53,7 +53,7 @@ export async function confirm(
     decision: Decision.CONFIRM,
     documentIds: [documentId],
     decideTime: timestampFromMs(decideTimeMs),
-    ...proofOf(staff.counterOperator, Buffer.from(statement)),
+    proof: proofOf(staff.counterOperator, Buffer.from(statement)),
   });
   const password = `in-person-${crypto.randomUUID()}`;
   const credentials = callService(CredentialService, platform.httpUrl("auth"), { trace });

@@ -31,7 +31,7 @@ export async function playOrganisation(stage: Stage, representative: Account): P
     challengeId,
     uscc,
     name,
-    ...proofOf(certificate, message),
+    proof: proofOf(certificate, message),
     acceptance: {
       agreementVersion: agreement.version,
       agreementSha256: agreement.sha256,

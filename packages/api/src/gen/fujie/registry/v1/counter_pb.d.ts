@@ -9,7 +9,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { RegistrationState } from "./registrations_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { SignatureFormat } from "../../trust/v1/evidence_pb.js";
+import type { CertificateProof } from "../../trust/v1/evidence_pb.js";
 
 /**
  * Describes the file fujie/registry/v1/counter.proto.
@@ -228,27 +228,13 @@ export declare type DecideRegistrationRequest = Message<"fujie.registry.v1.Decid
   decideTime?: Timestamp | undefined;
 
   /**
-   * The operator's certificate and intermediates, DER.
+   * The operator's bound certificate. The signature is over the lines "fujie-counter-decision-v1", registration_id, the
+   * decision ("CONFIRM" or "REFUSE"), the document_ids in the order of the request, joined by commas, and decide_time in
+   * Unix milliseconds, each ended by "\n" (UTF-8).
    *
-   * @generated from field: repeated bytes certificates = 6;
+   * @generated from field: fujie.trust.v1.CertificateProof proof = 6;
    */
-  certificates: Uint8Array[];
-
-  /**
-   * Signature over the lines "fujie-counter-decision-v1", registration_id, the decision ("CONFIRM" or "REFUSE"), the
-   * document_ids in the order of the request, joined by commas, and decide_time in Unix milliseconds, each ended by
-   * "\n" (UTF-8).
-   *
-   * @generated from field: bytes signature = 7;
-   */
-  signature: Uint8Array;
-
-  /**
-   * How it is encoded.
-   *
-   * @generated from field: fujie.trust.v1.SignatureFormat format = 8;
-   */
-  format: SignatureFormat;
+  proof?: CertificateProof | undefined;
 };
 
 /**

@@ -8,8 +8,9 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { Message } from "@bufbuild/protobuf";
 import type { AccountState, Membership } from "./accounts_pb.js";
 import type { Role } from "./delegation_pb.js";
-import type { CertificateProof, OperatorRole } from "./operators_pb.js";
+import type { OperatorRole } from "./operators_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { CertificateProof } from "../../trust/v1/evidence_pb.js";
 
 /**
  * Describes the file fujie/registry/v1/directory.proto.
@@ -223,7 +224,7 @@ export declare type MatchCertificateRequest = Message<"fujie.registry.v1.MatchCe
   /**
    * The proof.
    *
-   * @generated from field: fujie.registry.v1.CertificateProof proof = 2;
+   * @generated from field: fujie.trust.v1.CertificateProof proof = 2;
    */
   proof?: CertificateProof | undefined;
 };

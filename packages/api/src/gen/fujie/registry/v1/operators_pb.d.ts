@@ -7,7 +7,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { SignatureFormat } from "../../trust/v1/evidence_pb.js";
+import type { CertificateProof } from "../../trust/v1/evidence_pb.js";
 
 /**
  * Describes the file fujie/registry/v1/operators.proto.
@@ -69,40 +69,6 @@ export declare type OpenCeremonyResponse = Message<"fujie.registry.v1.OpenCeremo
 export declare const OpenCeremonyResponseSchema: GenMessage<OpenCeremonyResponse>;
 
 /**
- * A certificate with its signature over a message.
- *
- * @generated from message fujie.registry.v1.CertificateProof
- */
-export declare type CertificateProof = Message<"fujie.registry.v1.CertificateProof"> & {
-  /**
-   * The signer's certificate and intermediates, DER.
-   *
-   * @generated from field: repeated bytes certificates = 1;
-   */
-  certificates: Uint8Array[];
-
-  /**
-   * The signature.
-   *
-   * @generated from field: bytes signature = 2;
-   */
-  signature: Uint8Array;
-
-  /**
-   * How it is encoded.
-   *
-   * @generated from field: fujie.trust.v1.SignatureFormat format = 3;
-   */
-  format: SignatureFormat;
-};
-
-/**
- * Describes the message fujie.registry.v1.CertificateProof.
- * Use `create(CertificateProofSchema)` to create a new message.
- */
-export declare const CertificateProofSchema: GenMessage<CertificateProof>;
-
-/**
  * Two proofs.
  *
  * @generated from message fujie.registry.v1.BindFirstAdministratorsRequest
@@ -125,14 +91,14 @@ export declare type BindFirstAdministratorsRequest = Message<"fujie.registry.v1.
   /**
    * The first.
    *
-   * @generated from field: fujie.registry.v1.CertificateProof system_administrator = 3;
+   * @generated from field: fujie.trust.v1.CertificateProof system_administrator = 3;
    */
   systemAdministrator?: CertificateProof | undefined;
 
   /**
    * The second, another person.
    *
-   * @generated from field: fujie.registry.v1.CertificateProof security_administrator = 4;
+   * @generated from field: fujie.trust.v1.CertificateProof security_administrator = 4;
    */
   securityAdministrator?: CertificateProof | undefined;
 };
@@ -184,33 +150,20 @@ export declare type ProposeOperatorRequest = Message<"fujie.registry.v1.ProposeO
   requestId: string;
 
   /**
-   * The operator's certificate and intermediates, DER.
-   *
-   * @generated from field: repeated bytes certificates = 2;
-   */
-  certificates: Uint8Array[];
-
-  /**
    * The role.
    *
-   * @generated from field: fujie.registry.v1.OperatorRole role = 3;
+   * @generated from field: fujie.registry.v1.OperatorRole role = 2;
    */
   role: OperatorRole;
 
   /**
-   * Signature by the proposed person's key over the lines "fujie-operator-proposal-v1", request_id and the role (for
-   * example "COUNTER_OPERATOR"), each ended by "\n" (UTF-8).
+   * The proposed person's certificate: nobody becomes an operator without holding the key. The signature is over the
+   * lines "fujie-operator-proposal-v1", request_id and the role (for example "COUNTER_OPERATOR"), each ended by "\n"
+   * (UTF-8).
    *
-   * @generated from field: bytes signature = 4;
+   * @generated from field: fujie.trust.v1.CertificateProof proof = 3;
    */
-  signature: Uint8Array;
-
-  /**
-   * How it is encoded.
-   *
-   * @generated from field: fujie.trust.v1.SignatureFormat format = 5;
-   */
-  format: SignatureFormat;
+  proof?: CertificateProof | undefined;
 };
 
 /**

@@ -7,7 +7,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { SignatureFormat } from "../../trust/v1/evidence_pb.js";
+import type { CertificateProof } from "../../trust/v1/evidence_pb.js";
 import type { Acceptance } from "./registrations_pb.js";
 
 /**
@@ -98,30 +98,16 @@ export declare type RegisterOrganisationRequest = Message<"fujie.registry.v1.Reg
   name: string;
 
   /**
-   * The organisation's signing certificate and intermediates, DER.
+   * The organisation's signing certificate. The signature is over the challenge's `message`.
    *
-   * @generated from field: repeated bytes certificates = 5;
+   * @generated from field: fujie.trust.v1.CertificateProof proof = 5;
    */
-  certificates: Uint8Array[];
-
-  /**
-   * Signature over the challenge's `message`.
-   *
-   * @generated from field: bytes signature = 6;
-   */
-  signature: Uint8Array;
-
-  /**
-   * How it is encoded.
-   *
-   * @generated from field: fujie.trust.v1.SignatureFormat format = 7;
-   */
-  format: SignatureFormat;
+  proof?: CertificateProof | undefined;
 
   /**
    * What was accepted on the organisation's behalf.
    *
-   * @generated from field: fujie.registry.v1.Acceptance acceptance = 8;
+   * @generated from field: fujie.registry.v1.Acceptance acceptance = 6;
    */
   acceptance?: Acceptance | undefined;
 };

@@ -179,6 +179,40 @@ export declare type Evidence = Message<"fujie.trust.v1.Evidence"> & {
 export declare const EvidenceSchema: GenMessage<Evidence>;
 
 /**
+ * A certificate with its signature over a message.
+ *
+ * @generated from message fujie.trust.v1.CertificateProof
+ */
+export declare type CertificateProof = Message<"fujie.trust.v1.CertificateProof"> & {
+  /**
+   * The signer's certificate and intermediates, DER.
+   *
+   * @generated from field: repeated bytes certificates = 1;
+   */
+  certificates: Uint8Array[];
+
+  /**
+   * The signature.
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+
+  /**
+   * How it is encoded.
+   *
+   * @generated from field: fujie.trust.v1.SignatureFormat format = 3;
+   */
+  format: SignatureFormat;
+};
+
+/**
+ * Describes the message fujie.trust.v1.CertificateProof.
+ * Use `create(CertificateProofSchema)` to create a new message.
+ */
+export declare const CertificateProofSchema: GenMessage<CertificateProof>;
+
+/**
  * A certificate and what it signed.
  *
  * @generated from message fujie.trust.v1.VerifyCertificateRequest
@@ -192,25 +226,11 @@ export declare type VerifyCertificateRequest = Message<"fujie.trust.v1.VerifyCer
   message: Uint8Array;
 
   /**
-   * DER certificates, the signer's first, then intermediates; no root needed.
+   * The certificate, and its signature over `message`.
    *
-   * @generated from field: repeated bytes certificates = 2;
+   * @generated from field: fujie.trust.v1.CertificateProof proof = 2;
    */
-  certificates: Uint8Array[];
-
-  /**
-   * The signature.
-   *
-   * @generated from field: bytes signature = 3;
-   */
-  signature: Uint8Array;
-
-  /**
-   * How it is encoded.
-   *
-   * @generated from field: fujie.trust.v1.SignatureFormat format = 4;
-   */
-  format: SignatureFormat;
+  proof?: CertificateProof | undefined;
 };
 
 /**
