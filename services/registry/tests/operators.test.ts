@@ -128,7 +128,7 @@ describe("with staff", () => {
       { caId: "ca-ecdsa", citizenId: citizenId(912) },
       proposalMessage(requestId, "COUNTER_OPERATOR"),
     );
-    const request = { requestId, role: OperatorRole.AUDIT_ADMINISTRATOR, ...proof };
+    const request = { requestId, role: OperatorRole.AUDIT_ADMINISTRATOR, proof };
     await assert.rejects(
       operators(world).proposeOperator(request, world.as(staff.system)),
       because("SIGNATURE_INVALID"),
