@@ -38,7 +38,8 @@ const commands: Readonly<Record<string, Command>> = {
 };
 
 const [name = "help", ...args] = process.argv.slice(2);
-const command = commands[name];
+const asksForHelp = args.includes("--help") || args.includes("-h");
+const command = asksForHelp ? commands["help"] : commands[name];
 if (command === undefined) {
   process.stderr.write(`fujie: there is no command "${name}"\n\n${HELP}`);
   process.exitCode = 2;
@@ -47,6 +48,12 @@ if (command === undefined) {
     process.exitCode = await command(args);
   } catch (error) {
     process.stderr.write(`fujie ${name}: ${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = error instanceof UsageError ? 2 : 1;
+    process.exitCode = isUsage(error) ? 2 : 1;
   }
+}
+
+/** Ours, or node:util's parseArgs not understanding an option. */
+function isUsage(error: unknown): boolean {
+  if (error instanceof UsageError) return true;
+  return error instanceof Error && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
 }
