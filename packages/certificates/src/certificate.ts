@@ -199,7 +199,7 @@ export function readName(element: Element): Name {
   const attributes: NameAttribute[] = [];
   for (const rdn of fieldList(element)) {
     if (rdn.tag !== TAG.set) throw new DerError("a relative name is a set");
-    for (const pair of fieldList(rdn)) {
+    for (const pair of fieldList(rdn, TAG.set)) {
       const fields = fieldsOf(pair);
       const oid = readOid(fields.take(TAG.oid, "attribute type"));
       const value = readString(fields.takeAny("attribute value"));
@@ -210,8 +210,9 @@ export function readName(element: Element): Name {
   return { der: element.raw, attributes };
 }
 
-/** Members of a SEQUENCE OF or SET OF, which X.509 wants non-empty nearly everywhere. */
-export function fieldList(element: Element): Element[] {
+/** Members of a SEQUENCE OF (or what else is named), which X.509 wants non-empty nearly everywhere. */
+export function fieldList(element: Element, tag: number = TAG.sequence): Element[] {
+  if (element.tag !== tag) throw new DerError(`tag ${element.tag} where ${tag} belongs`);
   const items = children(element);
   if (items.length === 0) throw new DerError("an empty list");
   return items;
@@ -305,7 +306,7 @@ function readCrlUrls(element: Element): string[] {
     if (name === undefined) return [];
     const choice = unwrap(name);
     return choice.tag === contextConstructed(0)
-      ? fieldList(choice)
+      ? fieldList(choice, choice.tag)
           .filter((n) => n.tag === URI)
           .map(readUrl)
       : [];

@@ -110,6 +110,17 @@ for (const kind of ["ecdsa", "sm2"] as const) {
       );
     });
 
+    test("the list of certificates, which no signature covers, is a SEQUENCE and nothing else", () => {
+      const good = Buffer.from(forgeOcsp(usual));
+      const list = good.lastIndexOf(Buffer.from(responder.der)) - 4;
+      assert.equal(good[list], TAG.sequence);
+      for (const tag of [TAG.set, 0x20, 0x34, 0xb0]) {
+        const changed = Uint8Array.from(good);
+        changed[list] = tag;
+        assert.equal(reasonOf(changed), "OCSP_MALFORMED");
+      }
+    });
+
     test("a request names the certificate and carries the nonce", () => {
       const input = { certificate: parseCertificate(leaf.der), issuer: parseCertificate(issuer.der) };
       const request = readOcspRequest(buildOcspRequest({ ...input, nonce }));

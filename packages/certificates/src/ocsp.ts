@@ -2,7 +2,7 @@
  * Online certificate status (RFC 6960): a request with a nonce, and the checks on what comes back.
  * The transport is the caller's.
  */
-import { type Certificate, readExtensions, readSerial } from "./certificate.ts";
+import { type Certificate, fieldList, readExtensions, readSerial } from "./certificate.ts";
 import { type Revocation, readReason } from "./crl.ts";
 import {
   children,
@@ -272,7 +272,7 @@ function readBasic(element: Element): BasicResponse {
     critical: [...(extensions?.values() ?? [])].some(({ oid, critical }) => critical && oid !== OID_OCSP_NONCE),
     algorithm,
     signature,
-    certificates: certificates === undefined ? [] : children(unwrap(certificates)).map(({ raw }) => raw),
+    certificates: certificates === undefined ? [] : fieldList(unwrap(certificates)).map(({ raw }) => raw),
   };
 }
 

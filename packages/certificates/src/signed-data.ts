@@ -54,7 +54,7 @@ export function readSignedData(bytes: Uint8Array): SignedData {
   const { type, content } = readContent(data.take(TAG.sequence, "encapContentInfo"));
   data.takeIf(contextConstructed(0)); // certificates: the caller knows which one must have signed
   data.takeIf(contextConstructed(1)); // crls
-  const [signer, ...more] = fieldList(data.take(TAG.set, "signerInfos"));
+  const [signer, ...more] = fieldList(data.take(TAG.set, "signerInfos"), TAG.set);
   data.end();
   if (signer === undefined || more.length > 0) throw new DerError("exactly one signer belongs here");
   return { content, ...readSigner(signer, type) };
@@ -115,10 +115,10 @@ function readAlgorithm(oid: string, hash: HashName | undefined): SignatureAlgori
 /** Content type and message digest, each once with one value (RFC 5652 §5.3, §11). */
 function readAttributes(element: Element, contentType: string): NonNullable<SignedData["attributes"]> {
   const values = new Map<string, Element>();
-  for (const attribute of fieldList(element)) {
+  for (const attribute of fieldList(element, element.tag)) {
     const fields = fieldsOf(attribute);
     const oid = readOid(fields.take(TAG.oid, "attribute type"));
-    const [value, ...more] = fieldList(fields.take(TAG.set, "attribute values"));
+    const [value, ...more] = fieldList(fields.take(TAG.set, "attribute values"), TAG.set);
     fields.end();
     if (values.has(oid) || value === undefined) throw new DerError("the same attribute twice");
     if (more.length > 0 && (oid === OID_CONTENT_TYPE || oid === OID_MESSAGE_DIGEST)) {
