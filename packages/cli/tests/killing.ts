@@ -31,10 +31,11 @@ import { startTestPlatform, temporaryHome } from "./test-platform.ts";
 export interface Trial {
   readonly people: number;
   readonly kills: number;
+  /** Between two kills, on average. A service needs seconds to start: shorter, and nothing is ever up. */
+  readonly killEveryMs: number;
 }
 
-const KILL_EVERY_MS = 1_200;
-const PATIENCE_MS = 90_000;
+const PATIENCE_MS = 120_000;
 
 interface Diagnostics {
   diagnostic(message: string): void;
@@ -52,7 +53,7 @@ export async function surviveKills(t: Diagnostics, trial: Trial): Promise<void> 
   const random = seededRandom(t);
   const acknowledged = new Acknowledged();
   const stopKilling = new AbortController();
-  const killing = killAtRandom(random, trial.kills, stopKilling.signal);
+  const killing = killAtRandom(random, trial, stopKilling.signal);
   const people = Array.from({ length: trial.people }, (_, index) => personOf(index));
   const accounts = await Promise.all(people.map((person, index) => registerStubbornly(person, index, acknowledged)));
   stopKilling.abort();
@@ -188,10 +189,10 @@ function mayRepeat(error: unknown): boolean {
   return isReason(reason) ? reasons[reason].retryable : true;
 }
 
-async function killAtRandom(random: () => number, killsMax: number, signal: AbortSignal): Promise<number> {
+async function killAtRandom(random: () => number, trial: Trial, signal: AbortSignal): Promise<number> {
   let kills = 0;
-  while (!signal.aborted && kills < killsMax) {
-    await sleep(KILL_EVERY_MS * (0.5 + random()), undefined, { signal }).catch(() => {});
+  while (!signal.aborted && kills < trial.kills) {
+    await sleep(trial.killEveryMs * (0.5 + random()), undefined, { signal }).catch(() => {});
     const service = SERVICES[Math.floor(random() * SERVICES.length)] ?? "registry";
     const pid = platform.programs.get(service)?.pid();
     if (signal.aborted || pid === undefined) continue;
