@@ -119,7 +119,9 @@ function digestOfManifests() {
   const folders = ["packages", "services"].flatMap((parent) =>
     existsSync(join(root, parent)) ? readdirSync(join(root, parent)).map((name) => join(parent, name)) : [],
   );
-  const manifests = ["", "sandbox", "bench", ...folders.sort()].map((folder) => join(folder, "package.json"));
+  const manifests = ["", "sandbox", "witness", "bench", ...folders.sort()].map((folder) =>
+    join(folder, "package.json"),
+  );
   for (const file of ["pnpm-lock.yaml", "pnpm-workspace.yaml", ...manifests]) {
     if (existsSync(join(root, file))) hash.update(`${file}\n`).update(readFileSync(join(root, file)));
   }

@@ -30,7 +30,7 @@ import {
 
 /** One more than the cores of the smallest machine: many tests wait for processes of theirs to start or to end. */
 const CONCURRENCY = 3;
-const FILE_TIMEOUT_MS = 120_000;
+const FILE_TIMEOUT_MS = 240_000;
 const LONG_FILE_TIMEOUT_MS = 30 * 60_000;
 
 type Plan = { long: boolean; strict: boolean; parts: string[] };

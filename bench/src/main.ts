@@ -6,6 +6,8 @@ import type { SuiteResult } from "./suite.ts";
 const suites: Readonly<Record<string, () => Promise<{ run(machine: string): Promise<SuiteResult> }>>> = {
   rpc: () => import("./rpc.ts"),
   audit: () => import("./audit.ts"),
+  search: () => import("./search.ts"),
+  gateway: () => import("./gateway.ts"),
 };
 
 const wanted = process.argv.slice(2);
@@ -16,12 +18,12 @@ for (const name of wanted.length === 0 ? Object.keys(suites) : wanted) {
   if (load === undefined) throw new Error(`no suite "${name}"; there are ${Object.keys(suites).join(", ")}`);
   const result = await (await load()).run(machine);
   console.table(
-    result.rows.map(({ measure, value, unit, baseline, ratio, target, ok }) => ({
+    result.rows.map(({ measure, value, unit, baseline, ratio, target, bound, ok }) => ({
       measure,
-      value: `${Math.round(value)} ${unit}`,
-      baseline: Math.round(baseline),
+      value: `${round(value)} ${unit}`,
+      baseline: round(baseline),
       ratio: ratio.toFixed(2),
-      target: `≥ ${target}`,
+      target: `${bound === "at most" ? "≤" : "≥"} ${target}`,
       ok,
     })),
   );
@@ -33,3 +35,7 @@ for (const name of wanted.length === 0 ? Object.keys(suites) : wanted) {
   met &&= result.rows.every(({ ok }) => ok);
 }
 process.exitCode = met ? 0 : 1;
+
+function round(value: number): number {
+  return value < 100 ? Math.round(value * 100) / 100 : Math.round(value);
+}

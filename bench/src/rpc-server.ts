@@ -3,6 +3,7 @@
  * Prints "<port> <token>" when it serves, and "<CPU microseconds since start>" for each line on its standard input.
  */
 import { generateKeyPairSync } from "node:crypto";
+import { readFileSync } from "node:fs";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
@@ -28,7 +29,7 @@ import { accountId, loopback, probeHandler } from "../../packages/kit/tests/prob
 const [mode = "", tlsDirectory = ""] = process.argv.slice(2);
 
 /** What a project without the kit writes: grpc-js, protobuf-es and nothing else. */
-async function serveBareGrpc(): Promise<number> {
+async function serveBareGrpc(tls: boolean): Promise<number> {
   const server = new Server();
   server.register<BounceRequest, BounceResponse>(
     "/fujie.testing.v1.ProbeService/Bounce",
@@ -40,11 +41,16 @@ async function serveBareGrpc(): Promise<number> {
     (bytes) => fromBinary(BounceRequestSchema, bytes),
     "unary",
   );
+  const credentials = tls ? await bareTls() : ServerCredentials.createInsecure();
   return new Promise((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) =>
-      error === null ? resolve(port) : reject(error),
-    );
+    server.bindAsync("127.0.0.1:0", credentials, (error, port) => (error === null ? resolve(port) : reject(error)));
   });
+}
+
+async function bareTls(): Promise<ServerCredentials> {
+  const { certFile, keyFile } = await (await createLocalCa(tlsDirectory)).issueService("bench");
+  const pair = { cert_chain: readFileSync(certFile), private_key: readFileSync(keyFile) };
+  return ServerCredentials.createSsl(null, [pair], false);
 }
 
 async function serveBareConnect(): Promise<number> {
@@ -121,7 +127,9 @@ async function serveFull(): Promise<[port: number, token: string]> {
 async function serveMode(): Promise<[port: number, token: string]> {
   switch (mode) {
     case "bare-grpc":
-      return [await serveBareGrpc(), ""];
+      return [await serveBareGrpc(false), ""];
+    case "bare-grpc-tls":
+      return [await serveBareGrpc(true), ""];
     case "bare-connect":
       return [await serveBareConnect(), ""];
     case "empty":

@@ -6,12 +6,17 @@ import { parse } from "yaml";
 import { connectPeer } from "../../packages/kit/src/clients/index.ts";
 import { systemClock } from "../../packages/kit/src/clock/index.ts";
 import { openDatabase } from "../../packages/kit/src/db/index.ts";
+import { memoryEphemeral } from "../../packages/kit/src/ephemeral/index.ts";
 import { startRelay } from "../../packages/kit/src/outbox/index.ts";
 import { startTelemetry } from "../../packages/kit/src/telemetry/index.ts";
+import { systemTimers } from "../../packages/kit/src/timers/index.ts";
 import { ProbeService } from "../../packages/kit/tests/gen/fujie/testing/v1/testing_pb.js";
 import { openKitDatabase, silentLog } from "../../packages/kit/tests/kit-database.ts";
 import { startProbe } from "../../packages/kit/tests/probe-server.ts";
 import { root } from "../../scripts/testing/programs.ts";
+import { guardSource } from "../../services/trust-gateway/src/sources/guard.ts";
+import { meterSource } from "../../services/trust-gateway/src/sources/meter.ts";
+import { NO_LIMITS } from "../../services/trust-gateway/src/sources/quota.ts";
 import { type Prometheus, startPrometheus } from "./prometheus.ts";
 
 interface Panel {
@@ -47,12 +52,17 @@ before(async () => {
   const probe = resources.use(await startProbe({ telemetry }));
   const target = `ipv4:127.0.0.1:${probe.server.grpcPort}`;
   const peer = resources.use(connectPeer({ target, service: "probe", telemetry }));
+  const source = resources.use(meterSource(guardedSource(), telemetry));
   const labels = { job: "fujie-probe", namespace: "identity", pod: "probe-1" };
   prometheus = resources.use(await startPrometheus(`127.0.0.1:${probe.server.adminPort}`, labels));
 
   const work = async () => {
     const client = peer(ProbeService);
     await client.echo({ text: "a" });
+    await source.ask(
+      { bizSeq: "0".repeat(32), nonce: new Uint8Array(32), purpose: "test", askedAtMs: 0, claim },
+      { tenant: "application-1", weight: 1, priority: "interactive", mayBePaid: false },
+    );
     for (const reason of ["UNEXPECTED", "RATE_LIMITED", "TOKEN_INVALID", "SCOPE_MISSING"]) {
       await assert.rejects(client.fail({ reason }));
     }
@@ -65,6 +75,44 @@ before(async () => {
   await work();
   await prometheus.query("sum(rate(rpc_server_call_duration_seconds_count[1m])) > 0");
 });
+
+const claim = { type: "LEGAL_PERSON", uscc: "91350100M000100Y43", organisationName: "test" } as const;
+
+/** A trust source that always answers, under the gateway's own guard. */
+function guardedSource() {
+  const answer = { verdict: "MATCH", level: 2, checkedAtMs: 0 } as const;
+  return guardSource(
+    {
+      id: "legal-person-base",
+      kind: "legal-person-base",
+      claimTypes: [claim.type],
+      level: 2,
+      priceFen: 1,
+      usualLatencyMs: 1,
+      check: async () => answer,
+      findOutcome: async () => answer,
+      wasAnswered: async () => true,
+      [Symbol.dispose]: () => {},
+    },
+    {
+      clock: systemClock,
+      timers: systemTimers,
+      stopping: new AbortController().signal,
+      ephemeral: memoryEphemeral({ maxEntries: 1, clock: systemClock }),
+      terms: async () => NO_LIMITS,
+      limits: {
+        concurrencyMax: 1,
+        queueMax: 1,
+        timeoutMs: 1_000,
+        attemptsMax: 1,
+        retryBaseMs: 1,
+        breakerWindowMs: 1_000,
+        breakerCallsMin: 1,
+        breakMs: 1_000,
+      },
+    },
+  );
+}
 
 after(async () => {
   await resources.disposeAsync();

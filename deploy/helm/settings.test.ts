@@ -69,10 +69,11 @@ test("every service reads its environment without a complaint: each setting is a
   try {
     // The files that the pods mount, at the same paths below a folder of ours.
     const files = ["tls/tls.crt", "tls/tls.key", "tls/ca.crt", "keys/ring.json", "bundle/public-keys.json"];
-    for (const file of [...files, "bundle/bundle-root.pem", "sources/sources.json"]) {
+    for (const file of [...files, "bundle/bundle-root.pem", "sources/sources.json", "witnesses/witnesses.json"]) {
       mkdirSync(dirname(join(folder, file)), { recursive: true });
       writeFileSync(join(folder, file), "{}", { mode: 0o600 });
     }
+    writeFileSync(join(folder, "witnesses/witnesses.json"), "[]");
     writeFileSync(join(folder, "sources/sources.json"), JSON.stringify({ sources: [source(folder)] }));
     for (const service of services) {
       const read = await readerOf(service);

@@ -3,7 +3,16 @@ import type { Counters } from "./manners/ledger.ts";
 import type { Fault } from "./manners/settings.ts";
 
 export type CaId = "ca-ecdsa" | "ca-sm2";
-export type SourceId = "population-base" | "legal-person-base" | "partner" | CaId;
+export type SourceId =
+  | "population-base"
+  /** The population base's second address, steered by itself. */
+  | "population-base-2"
+  | "legal-person-base"
+  | "carrier"
+  | "bank"
+  | "biometric"
+  | "partner"
+  | CaId;
 
 /** What `control` changes; what is absent stays. Times are RFC 3339 in UTC. */
 export type SettingsChange = {
@@ -11,6 +20,9 @@ export type SettingsChange = {
   readonly fault?: Fault;
   readonly quotaPerSecond?: number;
   readonly failNext?: number;
+  readonly noRecord?: boolean;
+  readonly identifierPerDay?: number;
+  readonly cardPerDay?: number;
   readonly maintenance?: readonly { readonly startTime: string; readonly endTime: string }[];
 };
 

@@ -1,8 +1,12 @@
 import { join } from "node:path";
+import { createBank } from "./bank/source.ts";
+import { createBiometric } from "./biometric/source.ts";
+import { createCarrier } from "./carrier/source.ts";
 import { openCertificateAuthorities } from "./certificate-authority/source.ts";
 import { type Clock, type Sleep, systemClock, systemSleep } from "./clock.ts";
 import { createControl } from "./control/source.ts";
-import { listenHttp } from "./http/listener.ts";
+import { listenHttp, PICTURE_BYTES_MAX } from "./http/listener.ts";
+import type { Room } from "./http/reply.ts";
 import { createLegalPersonBase } from "./legal-person-base/source.ts";
 import { type Log, silentLog } from "./log.ts";
 import { formatAddress, readLoopbackAddress } from "./loopback.ts";
@@ -35,6 +39,14 @@ export type Sandbox = AsyncDisposable & {
   readonly sourcesFile: string;
 };
 
+/** Where the population base has its second address. */
+const REPLICA = "replica-2";
+
+/** The room as it is under a path of its own. */
+function under(name: string, room: Room): Room {
+  return (request) => room({ ...request, path: request.path.slice(name.length + 1) });
+}
+
 /** Starts every source of the sandbox. Throws RangeError for an address that other machines could reach. */
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const httpAddress = readLoopbackAddress(options.httpAddress);
@@ -47,6 +59,11 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const credentials = await openCredentials(dir);
   const population = createPopulationBase(surroundings, credentials.population);
   const legalPerson = createLegalPersonBase(surroundings, credentials.legalPerson);
+  const others = {
+    carrier: createCarrier(surroundings, credentials.carrier),
+    bank: createBank(surroundings, credentials.bank),
+    biometric: createBiometric(surroundings, credentials.biometric),
+  };
   // The CAs name their own URLs, which are known once the port is.
   let httpUrl = "";
   const authoritiesOpening = openCertificateAuthorities(join(dir, "ca"), () => httpUrl, surroundings);
@@ -55,9 +72,24 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   lookupOrganisation("");
   const authorities = opened.use(await authoritiesOpening);
   const partner = opened.use(await openPartner(grpcAddress, options.tls, credentials.assertion, surroundings));
-  const control = createControl([population.manners, legalPerson.manners, partner.manners, ...authorities.manners]);
-  const rooms = { population: population.room, "legal-person": legalPerson.room, ca: authorities.room, control };
-  const http = await listenHttp(httpAddress, rooms, log);
+  const control = createControl([
+    ...population.manners,
+    legalPerson.manners,
+    ...Object.values(others).map(({ manners }) => manners),
+    partner.manners,
+    ...authorities.manners,
+  ]);
+  const rooms = {
+    population: population.room,
+    [REPLICA]: under(REPLICA, population.replica),
+    "legal-person": legalPerson.room,
+    carrier: others.carrier.room,
+    bank: others.bank.room,
+    biometric: others.biometric.room,
+    ca: authorities.room,
+    control,
+  };
+  const http = await listenHttp(httpAddress, rooms, log, { biometric: PICTURE_BYTES_MAX });
   opened.defer(http.close);
   // First of all when closing: what waits for a slow answer would hold up the rest.
   opened.defer(() => closing.abort());
@@ -65,6 +97,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   httpUrl = `http://${formatAddress({ host: httpAddress.host, port: http.port })}`;
   await writeSources(dir, {
     httpUrl,
+    replicaUrl: `${httpUrl}/${REPLICA}`,
     grpcTarget: formatAddress({ host: grpcAddress.host, port: partner.port }),
     assertion: credentials.assertion,
     profiles: { "ca-ecdsa": authorities.profile("ecdsa"), "ca-sm2": authorities.profile("sm2") },

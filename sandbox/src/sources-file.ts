@@ -2,7 +2,8 @@
  * The files through which a trust-gateway gets to know the sandbox, in one folder:
  *
  *   sources.json                       who the sources are and where; names the files below
- *   population-base.secret, legal-person-base.secret   keys of request signatures, the file's whole text (0600)
+ *   population-base.secret, legal-person-base.secret, carrier.secret, bank.secret, biometric.secret
+ *                                      keys of request signatures, the file's whole text (0600)
  *   partner-assertion.key              the partner's signing key, PEM (0600); only its public half is handed on
  *   ca-ecdsa.json, ca-sm2.json         CA profiles
  *
@@ -12,10 +13,14 @@
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { ClaimType } from "@fujie/api/fujie/source/v1/source";
+import { BANK_DEFAULTS } from "./bank/source.ts";
+import { BIOMETRIC_DEFAULTS } from "./biometric/source.ts";
+import { CARRIER_DEFAULTS } from "./carrier/source.ts";
 import { CA_DEFAULTS } from "./certificate-authority/source.ts";
 import type { HttpCaller } from "./http/signature.ts";
 import { LEGAL_PERSON_DEFAULTS } from "./legal-person-base/source.ts";
-import type { AssertionKey } from "./partner/rules.ts";
+import { type AssertionKey, PARTNER_LEVELS } from "./partner/rules.ts";
 import { PARTNER_DEFAULTS } from "./partner/source.ts";
 import { POPULATION_DEFAULTS } from "./population-base/source.ts";
 
@@ -25,16 +30,21 @@ export const CLIENT_ID = "fujie-trust-gateway";
 export type Credentials = {
   readonly population: HttpCaller;
   readonly legalPerson: HttpCaller;
+  readonly carrier: HttpCaller;
+  readonly bank: HttpCaller;
+  readonly biometric: HttpCaller;
   readonly assertion: AssertionKey;
 };
 
 type SourceEntry = {
   readonly id: string;
-  readonly kind: "population-base" | "legal-person-base" | "partner" | "ca";
+  readonly kind: "population-base" | "legal-person-base" | "carrier" | "bank" | "biometric" | "partner" | "ca";
   /** A production gateway refuses a file in which this is true. */
   readonly sandbox: true;
   /** HTTP sources: the origin of a base, the folder of a CA. */
   readonly url?: string;
+  /** Instead of `url`, the addresses of a source that has several: each knows what the others answered. */
+  readonly urls?: readonly string[];
   /** gRPC sources: host and port. */
   readonly target?: string;
   /** The platform's id at the source: the `x-client-id` of a base, the audience of a partner's assertions. */
@@ -44,7 +54,7 @@ type SourceEntry = {
   readonly profileFile?: string;
   /** The highest level of assurance of its answers, 1 to 3. */
   readonly level: number;
-  /** As in fujie.source.v1.ClaimType, without the prefix; none for a CA. */
+  /** As in fujie.trust.v1.ClaimType, without the prefix. */
   readonly claimTypes: readonly string[];
   /** What one check costs, in hundredths of a yuan. */
   readonly priceFen: number;
@@ -55,15 +65,25 @@ type SourceEntry = {
 export async function openCredentials(dir: string): Promise<Credentials> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const makeSecret = () => randomBytes(32).toString("base64url");
-  const [population, legalPerson, keyPem] = await Promise.all([
-    readOrMake(secretFile(dir, "population-base"), makeSecret),
-    readOrMake(secretFile(dir, "legal-person-base"), makeSecret),
+  const caller = async (id: string) => ({
+    clientId: CLIENT_ID,
+    secret: await readOrMake(secretFile(dir, id), makeSecret),
+  });
+  const [population, legalPerson, carrier, bank, biometric, keyPem] = await Promise.all([
+    caller("population-base"),
+    caller("legal-person-base"),
+    caller("carrier"),
+    caller("bank"),
+    caller("biometric"),
     readOrMake(join(dir, "partner-assertion.key"), makeAssertionKey),
   ]);
   const privateKey = createPrivateKey(keyPem);
   return {
-    population: { clientId: CLIENT_ID, secret: population },
-    legalPerson: { clientId: CLIENT_ID, secret: legalPerson },
+    population,
+    legalPerson,
+    carrier,
+    bank,
+    biometric,
     assertion: { keyId: keyIdOf(createPublicKey(keyPem).export({ type: "spki", format: "der" })), privateKey },
   };
 }
@@ -74,38 +94,30 @@ export async function writeSources(
   sandbox: {
     /** Without a trailing slash. */
     readonly httpUrl: string;
+    /** The population base's second address. */
+    readonly replicaUrl: string;
     readonly grpcTarget: string;
     readonly assertion: AssertionKey;
     readonly profiles: Readonly<Record<"ca-ecdsa" | "ca-sm2", unknown>>;
   },
 ): Promise<void> {
-  const { httpUrl, grpcTarget, assertion, profiles } = sandbox;
+  const { httpUrl, replicaUrl, grpcTarget, assertion, profiles } = sandbox;
   for (const [id, profile] of Object.entries(profiles)) await replaceFile(profileFile(dir, id), profile);
   const publicKeyPem = createPublicKey(assertion.privateKey).export({ type: "spki", format: "pem" }).toString();
   const sources: SourceEntry[] = [
     {
-      id: "population-base",
-      kind: "population-base",
-      sandbox: true,
-      url: httpUrl,
-      clientId: CLIENT_ID,
-      secretFile: secretFile(dir, "population-base"),
+      ...httpEntry(dir, "population-base", POPULATION_DEFAULTS),
+      urls: [httpUrl, replicaUrl],
       level: 2,
-      claimTypes: ["PERSON_TWO_ELEMENT"],
+      claimTypes: ["PERSON_TWO_ELEMENT", "DOCUMENT_VALIDITY", "GUARDIAN"],
       priceFen: 30,
-      usualLatencyMs: POPULATION_DEFAULTS.latencyMs,
     },
     {
-      id: "legal-person-base",
-      kind: "legal-person-base",
-      sandbox: true,
+      ...httpEntry(dir, "legal-person-base", LEGAL_PERSON_DEFAULTS),
       url: httpUrl,
-      clientId: CLIENT_ID,
-      secretFile: secretFile(dir, "legal-person-base"),
       level: 3,
       claimTypes: ["LEGAL_PERSON", "LEGAL_REPRESENTATIVE"],
       priceFen: 50,
-      usualLatencyMs: LEGAL_PERSON_DEFAULTS.latencyMs,
     },
     {
       id: "partner",
@@ -115,14 +127,45 @@ export async function writeSources(
       clientId: CLIENT_ID,
       assertionKeys: [{ keyId: assertion.keyId, publicKeyPem }],
       level: 3,
-      claimTypes: ["PERSON_TWO_ELEMENT", "LEGAL_PERSON", "LEGAL_REPRESENTATIVE"],
+      claimTypes: [...PARTNER_LEVELS.keys()].map((type) => ClaimType[type]),
       priceFen: 80,
       usualLatencyMs: PARTNER_DEFAULTS.latencyMs,
     },
     caEntry(dir, "ca-ecdsa", httpUrl),
     caEntry(dir, "ca-sm2", httpUrl),
+    {
+      ...httpEntry(dir, "carrier", CARRIER_DEFAULTS),
+      url: httpUrl,
+      level: 2,
+      claimTypes: ["PERSON_CARRIER"],
+      priceFen: 60,
+    },
+    {
+      ...httpEntry(dir, "bank", BANK_DEFAULTS),
+      url: httpUrl,
+      level: 2,
+      claimTypes: ["PERSON_BANK_CARD", "PERSON_BANK_CARD_PHONE"],
+      priceFen: 70,
+    },
+    {
+      ...httpEntry(dir, "biometric", BIOMETRIC_DEFAULTS),
+      url: httpUrl,
+      level: 3,
+      claimTypes: ["PERSON_FACE"],
+      priceFen: 100,
+    },
   ];
   await replaceFile(join(dir, "sources.json"), { sources });
+}
+
+/** What all entries of sources have in common that are asked by signed HTTP. */
+function httpEntry(
+  dir: string,
+  kind: "population-base" | "legal-person-base" | "carrier" | "bank" | "biometric",
+  { latencyMs }: { readonly latencyMs: number },
+): Pick<SourceEntry, "id" | "kind" | "sandbox" | "clientId" | "secretFile" | "usualLatencyMs"> {
+  const secret = secretFile(dir, kind);
+  return { id: kind, kind, sandbox: true, clientId: CLIENT_ID, secretFile: secret, usualLatencyMs: latencyMs };
 }
 
 function caEntry(dir: string, id: "ca-ecdsa" | "ca-sm2", httpUrl: string): SourceEntry {
@@ -133,7 +176,7 @@ function caEntry(dir: string, id: "ca-ecdsa" | "ca-sm2", httpUrl: string): Sourc
     url: `${httpUrl}/ca/${id}`,
     profileFile: profileFile(dir, id),
     level: 3,
-    claimTypes: [],
+    claimTypes: ["CERTIFICATE_POSSESSION"],
     priceFen: 0,
     usualLatencyMs: CA_DEFAULTS.latencyMs,
   };

@@ -19,7 +19,17 @@ const show = async (source: string) => (await (await fetch(url(source))).json())
 const settings = async (source: string) => (await show(source)).settings;
 
 test("every source shows its counters and settings", async () => {
-  for (const source of ["population-base", "legal-person-base", "partner", "ca-ecdsa", "ca-sm2"]) {
+  for (const source of [
+    "population-base",
+    "population-base-2",
+    "legal-person-base",
+    "carrier",
+    "bank",
+    "biometric",
+    "partner",
+    "ca-ecdsa",
+    "ca-sm2",
+  ]) {
     const shown = await show(source);
     assert.equal(shown.source, source);
     assert.deepEqual(shown.counters, { received: 0, billed: 0, byResult: {}, byRefusal: {} });
@@ -40,6 +50,9 @@ test("a change keeps what it does not name, stays with its source, and reset und
     quotaPerSecond: 100,
     failNext: 0,
     maintenance: [],
+    noRecord: false,
+    identifierPerDay: 1000,
+    cardPerDay: 4,
   });
 });
 
@@ -55,6 +68,8 @@ test("a malformed change names the field and changes nothing", async () => {
     ["maintenance", { maintenance: {} }],
     ["maintenance.endTime", { maintenance: [window] }],
     ["maintenance.startTime", { maintenance: [{ ...window, startTime: "tomorrow" }] }],
+    ["noRecord", { noRecord: "yes" }],
+    ["cardPerDay", { cardPerDay: -1 }],
     ["body", { latency: 5 }],
     ["body", []],
   ];

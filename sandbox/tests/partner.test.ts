@@ -24,7 +24,7 @@ import { BadRequestSchema, RetryInfoSchema } from "@fujie/api/google/rpc/error_d
 import { StatusSchema } from "@fujie/api/google/rpc/status";
 import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
 import type { TlsFiles } from "../src/partner/source.ts";
-import { NAMED_ORGANISATIONS, NAMED_PEOPLE } from "../src/people/index.ts";
+import { faceImageOf, NAMED_ORGANISATIONS, NAMED_PEOPLE } from "../src/people/index.ts";
 import { NOON_IN_CHINA, newBizSeq, type RunningSandbox, runSandbox } from "./running-sandbox.ts";
 import { makeTlsAuthority } from "./tls-files.ts";
 
@@ -186,11 +186,8 @@ test("SZ-9 the source describes itself and announces its maintenance", async () 
   await running.client.control("partner", { quotaPerSecond: 7, latencyMs: 250, maintenance: [window, past] });
   const described = await call(platform, DESCRIBE, {});
   assert.equal(described.sourceId, "partner");
-  assert.deepEqual(described.claimTypes, [
-    ClaimType.PERSON_TWO_ELEMENT,
-    ClaimType.LEGAL_PERSON,
-    ClaimType.LEGAL_REPRESENTATIVE,
-  ]);
+  // All that there are: eight was never a source's.
+  assert.deepEqual(described.claimTypes, [1, 2, 3, 4, 5, 6, 7, 9, 10]);
   assert.equal(described.level, 3);
   assert.equal(described.rateLimitPerSecond, 7);
   assert.equal(described.usualLatency && durationMs(described.usualLatency), 250);
@@ -206,6 +203,38 @@ test("SZ-9 the source describes itself and announces its maintenance", async () 
     check(personCheck()),
     failsWith(status.UNAVAILABLE, (error) => assert.equal(retryMs(error), 7_200_000)),
   );
+});
+
+test("SZ-9 every type of claim is answered over exactly its elements, which the assertion binds", async () => {
+  const { citizenId, name: personName, phone, bankCard } = person;
+  const ward = NAMED_PEOPLE["minor-under-14"].person;
+  const faceImage = new Uint8Array(faceImageOf(citizenId, 800));
+  const who = { citizenId, personName };
+  const cases: [keyof typeof ClaimType, MessageInitShape<typeof ElementsSchema>][] = [
+    ["PERSON_CARRIER", { ...who, phone }],
+    ["PERSON_BANK_CARD", { ...who, bankCard }],
+    ["PERSON_BANK_CARD_PHONE", { ...who, bankCard, phone }],
+    ["PERSON_FACE", { ...who, faceImage }],
+    ["DOCUMENT_VALIDITY", { ...who, documentExpireDate: "2044-05-06" }],
+    ["GUARDIAN", { ...who, wardCitizenId: ward.citizenId, wardName: ward.name }],
+  ];
+  for (const [type, elements] of cases) {
+    const request = personCheck({ claimType: ClaimType[type], elements });
+    const assertion = await openAssertion((await check(request)).assertion);
+    const digest = createHash("sha256").update(request.nonce);
+    digest.update(`${citizenId}\0${personName}\0\0\0${elements.phone ?? ""}\0${elements.bankCard ?? ""}\0`);
+    if (type === "PERSON_FACE") digest.update(createHash("sha256").update(faceImage).digest());
+    const { documentExpireDate = "", wardCitizenId = "", wardName = "" } = elements;
+    digest.update(`\0${documentExpireDate}\0${wardCitizenId}\0${wardName}`);
+    assert.equal(Buffer.from(assertion.elementsDigest).toString("hex"), digest.digest("hex"), type);
+    assert.equal(assertion.verdict, Verdict.MATCH, type);
+    assert.equal(assertion.similarity, type === "PERSON_FACE" ? 800 : 0);
+    const needless = { ...elements, uscc: organisation.uscc };
+    await assert.rejects(
+      check(personCheck({ claimType: ClaimType[type], elements: needless })),
+      failsWith(status.INVALID_ARGUMENT, (error) => assert.equal(fieldOf(error), "elements.uscc")),
+    );
+  }
 });
 
 test("elements that are malformed, missing or not needed for the type are refused by field, unbilled (NI-9)", async () => {
@@ -363,8 +392,8 @@ test("a certificate of another authority, and none, do not connect", async () =>
   clear.close();
 });
 
-test("a message over 64 KiB is refused", async () => {
-  await assert.rejects(check(personCheck({ purpose: "x".repeat(70_000) })), failsWith(status.RESOURCE_EXHAUSTED));
+test("a message over 1 MiB is refused", async () => {
+  await assert.rejects(check(personCheck({ purpose: "x".repeat(1_100_000) })), failsWith(status.RESOURCE_EXHAUSTED));
   assert.equal((await counters()).billed, 0);
 });
 

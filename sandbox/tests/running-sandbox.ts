@@ -69,7 +69,11 @@ export type BaseAccount = { readonly url: string; readonly clientId: string; rea
 export async function readAccount(sourcesFile: string, id: string): Promise<BaseAccount> {
   const { sources } = JSON.parse(await readFile(sourcesFile, "utf8"));
   const entry = sources.find((source: { id: string }) => source.id === id);
-  return { url: entry.url, clientId: entry.clientId, secret: await readFile(entry.secretFile, "utf8") };
+  return {
+    url: entry.url ?? entry.urls[0],
+    clientId: entry.clientId,
+    secret: await readFile(entry.secretFile, "utf8"),
+  };
 }
 
 export type Answer = { readonly status: number; readonly retryAfter: string | null; readonly body: unknown };

@@ -42,9 +42,13 @@ test("the files for the gateway are written at the first start, secrets for the 
       ["partner", "partner", true],
       ["ca-ecdsa", "ca", true],
       ["ca-sm2", "ca", true],
+      ["carrier", "carrier", true],
+      ["bank", "bank", true],
+      ["biometric", "biometric", true],
     ],
   );
-  assert.equal(sources[0].url, `http://127.0.0.1:${first.httpPort}`);
+  const origin = `http://127.0.0.1:${first.httpPort}`;
+  assert.deepEqual(sources[0].urls, [origin, `${origin}/replica-2`]);
   assert.equal(sources[2].target, `127.0.0.1:${first.grpcPort}`);
   assert.equal(sources[4].url, `http://127.0.0.1:${first.httpPort}/ca/ca-sm2`);
   assert.equal(secret.length, 43);
@@ -57,7 +61,7 @@ test("the files for the gateway are written at the first start, secrets for the 
   const again = await read();
   assert.equal(await readFile(again[0].secretFile, "utf8"), secret);
   assert.deepEqual(again[2].assertionKeys, sources[2].assertionKeys);
-  assert.equal(again[0].url, second.httpUrl);
+  assert.equal(again[1].url, second.httpUrl);
   assert.equal(again[4].profileFile, sources[4].profileFile);
 });
 

@@ -52,7 +52,8 @@ function printJson(value: Json, indent = ""): string {
 
 export function describeApi(contract: FileRegistry): Schema {
   const services = publicServices(contract);
-  const methods = services.flatMap((each) => each.methods);
+  // A stream has no form in plain JSON: it is served by gRPC, gRPC-Web and Connect's own framing.
+  const methods = services.flatMap((each) => each.methods.filter(({ methodKind }) => methodKind === "unary"));
   const details = errorDetails.map((typeName) => messageOf(contract, typeName));
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
   return {

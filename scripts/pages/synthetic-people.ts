@@ -1,5 +1,5 @@
 // docs/synthetic-people.md: whom to ask about in the sandbox, by what the sources answer.
-import { NAMED_ORGANISATIONS, NAMED_PEOPLE } from "../../sandbox/src/people/index.ts";
+import { guardianOf, NAMED_ORGANISATIONS, NAMED_PEOPLE, type NamedPerson } from "../../sandbox/src/people/index.ts";
 
 export function renderSyntheticPeople(): string {
   return [
@@ -14,6 +14,12 @@ export function renderSyntheticPeople(): string {
         `| ${outcome} | \`${person.citizenId}\` | ${person.name} | ${meaning.en} | ${meaning.zh} |`,
     ),
     "",
+    "What else the sources know of them. The face of each is drawn by `faceImageOf(citizenId, likeness)` of `@fujie/sandbox/people`; a minor has no picture on file.",
+    "",
+    "| outcome | mobile number | bank card | document valid until | guardian |",
+    "|---|---|---|---|---|",
+    ...Object.entries(NAMED_PEOPLE).map(([outcome, { person }]) => `| ${outcome} | ${renderRecords(person)} |`),
+    "",
     "| outcome | USCC | name | meaning | 含义 |",
     "|---|---|---|---|---|",
     ...Object.entries(NAMED_ORGANISATIONS).map(
@@ -22,4 +28,11 @@ export function renderSyntheticPeople(): string {
     ),
     "",
   ].join("\n");
+}
+
+function renderRecords({ citizenId, phone, bankCard, document }: NamedPerson["person"]): string {
+  const until = document.validUntil.toUpperCase();
+  const state = document.status === "valid" ? until : `${until} (${document.status})`;
+  const guardian = guardianOf(citizenId);
+  return [`\`${phone}\``, `\`${bankCard}\``, state, guardian === undefined ? "" : `\`${guardian}\``].join(" | ");
 }

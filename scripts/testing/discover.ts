@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./programs.ts";
 
-const folders = ["packages", "services", "sandbox", "bench", "deploy", "tests", "scripts"];
+const folders = ["packages", "services", "sandbox", "witness", "bench", "deploy", "tests", "scripts"];
 
 /** The test files of the repository whose path ends so, relative to its root, in a stable order. */
 export function findTestFiles(suffix: ".test.ts" | ".long.ts", base: string = root): string[] {

@@ -12,7 +12,7 @@ export type NotApplicable = { status: "not applicable"; reason: string };
 export type StaticCheck = { name: string; run(): Promise<CheckOutcome> };
 
 /** The folders with our own TypeScript. */
-const sourceFolders = ["packages", "services", "sandbox", "bench", "deploy", "tests", "scripts"];
+const sourceFolders = ["packages", "services", "sandbox", "witness", "bench", "deploy", "tests", "scripts"];
 
 export const staticChecks: StaticCheck[] = [
   { name: "generated files are up to date", run: checkGenerated },

@@ -30,6 +30,12 @@ export const systemPackages: SystemPackage[] = [
     isPresent: () => imports("google.protobuf"),
   },
   {
+    name: "cryptography for Python",
+    debian: "python3-cryptography",
+    usedBy: /\bpython3\b/,
+    isPresent: () => imports("cryptography"),
+  },
+  {
     name: "protoc",
     debian: "protobuf-compiler",
     usedBy: /\bpython3\b/,

@@ -1,5 +1,8 @@
 #!/usr/bin/env node
 /** `fujie`: the platform's command line. Each command is a module of its own; this file only chooses. */
+import { runAudit } from "./commands/audit.ts";
+import { runConform } from "./commands/conform.ts";
+import { runReceipt } from "./commands/receipt.ts";
 import { runToken } from "./commands/token.ts";
 import { runUp } from "./commands/up.ts";
 import { UsageError } from "./commands/usage.ts";
@@ -22,6 +25,32 @@ const HELP = `fujie: the command line of the identity platform Fujie (符节)
   fujie verify entry FILE … --keys public-keys.json --root bundle-root.pem
       Checks audit entries (each the JSON of LogService.GetEntry) against the public keys, offline.
 
+  fujie receipt verify FILE --keys public-keys.json --root bundle-root.pem [--elements FILE] [--witness KEY …]
+      Checks a receipt (the JSON of VerificationService.GetReceipt) against the public keys, offline: its signatures,
+      that its batch is in the audit log, and whom it is about. Exit code 0: proven; 1: not proven; 2: not understood.
+      --elements  the claim's elements (JSON as in Verify, normalised): checks that the receipt is about exactly them
+      --witness   key (name+keyid+key) of a witness that has to have cosigned the log
+
+  fujie audit verify --log URL | --database URL | --bundle DIR --keys public-keys.json --root bundle-root.pem
+                     [--witness KEY …] [--witness-url URL …] [--state FILE]
+      Checks the whole audit log from outside: signatures, every leaf and tile, and that it continues what was
+      remembered and witnessed. Exit code 0: proven; 1: findings; 2: not understood.
+      --log          the log as it serves itself to everybody, for example https://audit.example.cn/log
+      --database     the log's database, with a connection that may read: every row is hashed again
+      --bundle       what fujie audit export wrote: checked offline, entry by entry
+      --witness      key (name+keyid+key) of a witness that you trust; without one the log is UNWITNESSED
+      --witness-url  asks a witness itself what it saw, whatever the log says
+      --state        remembers the checkpoint, so that the next verification finds a rollback or a fork
+
+  fujie conform keygen | source | check
+      Tests a trust source against fujie.source.v1 and checks the signed reports (fujie conform help).
+
+  fujie audit export --audit URL --token-file FILE --id ID --out DIR
+      Writes the entries of an export that two audit administrators agreed on (RetentionService.RequestExport and
+      ApproveExport) as a bundle that proves itself.
+  fujie audit keys --keys public-keys.json --root bundle-root.pem --origin ORIGIN
+      Prints the log's own keys (name+keyid+key), for the settings of a witness.
+
   fujie help
 `;
 
@@ -31,6 +60,9 @@ const commands: Readonly<Record<string, Command>> = {
   up: runUp,
   token: runToken,
   verify: runVerify,
+  receipt: runReceipt,
+  conform: runConform,
+  audit: runAudit,
   help: async () => {
     process.stdout.write(HELP);
     return 0;

@@ -1,14 +1,19 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { newTrace } from "../src/journey/callers.ts";
+import { AccountService, SuspensionReason } from "@fujie/api/fujie/registry/v1/accounts";
+import { NAMED_PEOPLE } from "@fujie/sandbox/people";
+import { callService, newTrace } from "../src/journey/callers.ts";
 import { castPlayers, remember } from "../src/journey/cast.ts";
+import { refusalsOf } from "../src/journey/chapters/cancellation.ts";
 import { confirm, counterToken } from "../src/journey/chapters/counter.ts";
 import { register } from "../src/journey/chapters/registration.ts";
+import { eventually } from "../src/journey/expect.ts";
 import { type Narrator, playJourney } from "../src/journey/index.ts";
-import { signInPerson } from "../src/journey/stage.ts";
+import { signInOperator, signInPerson } from "../src/journey/stage.ts";
 import { clientCredentials } from "../src/sign-in/client-credentials.ts";
 import type { Platform } from "../src/up/index.ts";
+import { findPeople } from "./canary.ts";
 import { followApplicationsGuide } from "./guides/applications-guide.ts";
 import { registerThroughAnOutage } from "./outage.ts";
 import { runPythonClient } from "./python/run-python-client.ts";
@@ -102,6 +107,14 @@ test("SZ-9 SU-7.1.3 the guide for applications works word by word, with nothing 
   await followApplicationsGuide(platform);
 });
 
+test("NI-10 after all of it nobody is found: in no log, no metric and no table of any service", async () => {
+  const { organisation: _public, ...people } = castPlayers(0);
+  const names = [...Object.values(people), ...Object.values(NAMED_PEOPLE).map(({ person }) => person)].map(
+    ({ name }) => name,
+  );
+  assert.deepEqual(await findPeople(platform, names), []);
+});
+
 test("stopped and started again on the same folder, the platform still knows everybody", async () => {
   await platform.stop();
   platform = await startTestPlatform(home.path, { portBase: platform.ports.services.auth.grpc - 11 });
@@ -113,5 +126,25 @@ test("stopped and started again on the same folder, the platform still knows eve
     person,
     await register(stage, person, "after.restart"),
   );
+  assert.ok((await signInPerson(stage, account)).accessToken);
+});
+
+test("SZ-18.2 stopped by a security administrator, a person's tokens are refused by all four services; resumed, he signs in again", async () => {
+  const stage = { platform, narrator, players: castPlayers(1), staff: staff(), trace: newTrace(), traces: [] };
+  const person = stage.players.administrator;
+  const pending = await register(stage, person, "stopped.person");
+  const account = await confirm(stage, await counterToken(stage), person, pending);
+  const { accountId } = account;
+  const { accessToken } = await signInPerson(stage, account);
+  const security = await signInOperator(stage, stage.staff.securityAdministrator, ["registry.accounts.suspend"]);
+  const call = { token: security, trace: stage.trace };
+  const accounts = callService(AccountService, platform.httpUrl("registry"), call);
+  const reason = SuspensionReason.CREDENTIALS_COMPROMISED;
+  await accounts.suspendAccount({ requestId: crypto.randomUUID(), accountId, reason });
+  for (const ask of refusalsOf(stage, accessToken)) {
+    await eventually("a refusal", ask, (refusal) => refusal === "TOKEN_REVOKED");
+  }
+  await assert.rejects(signInPerson(stage, account), { reason: "CREDENTIALS_INVALID" });
+  await accounts.resumeAccount({ requestId: crypto.randomUUID(), accountId });
   assert.ok((await signInPerson(stage, account)).accessToken);
 });

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import pg from "pg";
-import { ensureDatabase, withClient } from "./database.ts";
+import { ensureDatabase, keeperOf, withClient } from "./database.ts";
 import { EmbeddedError } from "./errors.ts";
 import { findFreePort, startPostgres, throwawaySettings } from "./postgres.ts";
 
@@ -31,12 +31,13 @@ export async function testDatabase(t?: Cleanup): Promise<TestDatabase> {
   const name = `test_${randomBytes(8).toString("hex")}`;
   const owner = { role: `${name}_owner`, password: randomBytes(12).toString("hex") };
   const runtime = { role: `${name}_runtime`, password: randomBytes(12).toString("hex") };
-  await ensureDatabase(server.adminUrl, { name, owner, runtime });
+  await ensureDatabase(server.adminUrl, { name, owner, runtime, keeper: true });
   const dispose = doOnce(async () => {
     try {
       await withClient(server.adminUrl, async (client) => {
         await client.query(`DROP DATABASE ${pg.escapeIdentifier(name)} WITH (FORCE)`);
-        for (const { role } of [owner, runtime]) await client.query(`DROP ROLE ${pg.escapeIdentifier(role)}`);
+        const roles = [owner.role, runtime.role, keeperOf(owner.role)];
+        for (const role of roles) await client.query(`DROP ROLE ${pg.escapeIdentifier(role)}`);
       });
     } finally {
       await server.stop();

@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { anyText } from "./any-text.ts";
-import { compareNames, foldName, normalisePersonName, PERSON_NAME_MAX, parsePersonName } from "./person-name.ts";
+import {
+  compareNames,
+  foldName,
+  nameVariants,
+  normalisePersonName,
+  PERSON_NAME_MAX,
+  parsePersonName,
+} from "./person-name.ts";
 import { toPublicCharacters } from "./private-use.ts";
 
 const LONGEST = "买买提阿不都热合曼·吐尔逊江艾合买提玉素甫买合木提";
@@ -130,5 +137,19 @@ test("every accepted name is the same as itself, as its normal form and as its k
       assert.equal(again.ok && again.value.name, parsed.value.name);
     }),
     { numRuns: 500 },
+  );
+});
+
+test("a name's variants are what an old base may hold instead: at most three, each for a person to judge", () => {
+  assert.deepEqual(nameVariants("刘䶮"), ["刘\uE863"]);
+  assert.deepEqual(nameVariants("张三"), []);
+  assert.deepEqual(nameVariants("\uF90A䶮"), ["\uF90A\uE863", "金䶮", "金\uE863"]);
+  fc.assert(
+    fc.property(names, (raw) => {
+      const variants = nameVariants(raw);
+      assert.ok(variants.length <= 3);
+      for (const variant of variants) assert.equal(compareNames(raw, variant), "possible-variant");
+    }),
+    { numRuns: 300 },
   );
 });

@@ -6,7 +6,7 @@ import {
   type NameCharacterReason,
 } from "./name-characters.ts";
 import { accepted, type Parsed, refused } from "./parsed.ts";
-import { toPublicCharacters } from "./private-use.ts";
+import { toPrivateUse, toPublicCharacters } from "./private-use.ts";
 
 /** A name's length limit in code points. */
 export const PERSON_NAME_MAX = 50;
@@ -90,6 +90,19 @@ export function compareNames(a: string, b: string): NameComparison {
   const [keyA, keyB] = [foldName(a), foldName(b)];
   if (keyA === keyB && !hasPrivateUse(keyA)) return "same";
   return isVariant(toVariantKey(keyA), toVariantKey(keyB)) ? "possible-variant" : "different";
+}
+
+/**
+ * The other spellings under which an old base may hold a name, at most three: with private-use code points, with the
+ * character that a compatibility form stands for, or with both. None is the name as `normalisePersonName` gives it, and
+ * `compareNames` calls each a possible variant.
+ */
+export function nameVariants(raw: string): readonly string[] {
+  const name = normalisePersonName(raw);
+  const unified = name.replace(/[\uF900-\uFAFF\u{2F800}-\u{2FA1F}]/gu, (character) => character.normalize("NFKC"));
+  const spellings = new Set([toPrivateUse(name), unified, toPrivateUse(unified)]);
+  spellings.delete(name);
+  return [...spellings].filter((spelling) => compareNames(name, spelling) === "possible-variant");
 }
 
 function composeExceptIdeographs(text: string): string {

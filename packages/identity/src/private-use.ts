@@ -16,3 +16,13 @@ export function toPublicCharacters(text: string): string {
     (character) => PUBLIC_CHARACTERS[character.charCodeAt(0) - FIRST] ?? character,
   );
 }
+
+/** Replaces characters that a base filled before 2005 may hold under a private-use code point by that; others stay. */
+export function toPrivateUse(text: string): string {
+  return [...text]
+    .map((character) => {
+      const place = PUBLIC_CHARACTERS.indexOf(character);
+      return place === -1 ? character : String.fromCharCode(FIRST + place);
+    })
+    .join("");
+}

@@ -4,12 +4,16 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { createClient } from "@connectrpc/connect";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
+import { ErrorInfoSchema } from "@fujie/api/google/rpc/error_details";
+import { Client, credentials, status } from "@grpc/grpc-js";
 import { connectPeer } from "../src/clients/index.ts";
 import { DomainError } from "../src/errors/index.ts";
 import {
   Health,
+  type HealthCheckRequest,
   HealthCheckResponse_ServingStatus as ServingStatus,
 } from "../src/serve/gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "../src/serve/gen/grpc/reflection/v1/reflection_pb.js";
@@ -61,14 +65,51 @@ test("health says what readiness says, for the server and for each service", asy
   const health = createClient(Health, grpcTo(probe.server.grpcPort));
   assert.equal((await health.check({})).status, ServingStatus.SERVING);
   assert.equal((await health.check({ service: ProbeService.typeName })).status, ServingStatus.SERVING);
-  assert.equal((await health.check({ service: "other" })).status, ServingStatus.SERVICE_UNKNOWN);
+  for await (const answer of health.watch({ service: "other" })) {
+    assert.equal(answer.status, ServingStatus.SERVICE_UNKNOWN);
+    break;
+  }
   state.ready = false;
   assert.equal((await health.check({})).status, ServingStatus.NOT_SERVING);
-  for await (const { status } of health.watch({})) {
-    assert.equal(status, ServingStatus.NOT_SERVING);
+  for await (const answer of health.watch({})) {
+    assert.equal(answer.status, ServingStatus.NOT_SERVING);
     break;
   }
 });
+
+test("the health of a service that is not served is NOT_FOUND, over grpc-js and over Connect", async () => {
+  await using probe = await startProbe();
+  const overHttp = createConnectTransport({
+    baseUrl: `http://127.0.0.1:${probe.server.httpPort}`,
+    httpVersion: "1.1",
+  });
+  const isNotFound = (error: unknown) => {
+    const refusal = ConnectError.from(error);
+    assert.equal(refusal.code, Code.NotFound);
+    assert.equal(refusal.findDetails(ErrorInfoSchema)[0]?.reason, "SERVICE_UNKNOWN");
+    return true;
+  };
+  await assert.rejects(createClient(Health, overHttp).check({ service: "other" }), isNotFound);
+  assert.equal((await createClient(Health, overHttp).check({})).status, ServingStatus.SERVING);
+  assert.equal(await checkByGrpcJs(probe.server.grpcPort, ProbeService.typeName), status.OK);
+  assert.equal(await checkByGrpcJs(probe.server.grpcPort, "other"), status.NOT_FOUND);
+});
+
+/** The status of a stock grpc-js client's health check. */
+async function checkByGrpcJs(port: number, service: string): Promise<number> {
+  using stack = new DisposableStack();
+  const client = stack.adopt(new Client(`127.0.0.1:${port}`, credentials.createInsecure()), (open) => open.close());
+  const { input, output } = Health.method.check;
+  return await new Promise((resolve) => {
+    client.makeUnaryRequest(
+      "/grpc.health.v1.Health/Check",
+      (request: HealthCheckRequest) => Buffer.from(toBinary(input, request)),
+      (bytes) => fromBinary(output, bytes),
+      create(input, { service }),
+      (error) => resolve(error?.code ?? status.OK),
+    );
+  });
+}
 
 test("reflection describes the services in a sandbox and does not exist in production", async () => {
   await using sandbox = await startProbe();
@@ -77,15 +118,17 @@ test("reflection describes the services in a sandbox and does not exist in produ
     yield { messageRequest: { case: "listServices" as const, value: "" } };
     yield { messageRequest: { case: "fileContainingSymbol" as const, value: "fujie.testing.v1.ProbeService.Echo" } };
     yield { messageRequest: { case: "fileByFilename" as const, value: "absent.proto" } };
+    yield { messageRequest: { case: "fileContainingSymbol" as const, value: "google.rpc.ErrorInfo" } };
   }
   const answers = [];
   for await (const { messageResponse } of client.serverReflectionInfo(ask())) answers.push(messageResponse);
-  const [list, file, absent] = answers;
+  const [list, file, absent, errors] = answers;
   assert.ok(list?.case === "listServicesResponse");
   assert.ok(list.value.service.some(({ name }) => name === ProbeService.typeName));
   assert.ok(file?.case === "fileDescriptorResponse");
   assert.ok(file.value.fileDescriptorProto.length >= 3, "with what it imports");
   assert.ok(absent?.case === "errorResponse" && absent.value.errorCode === 5);
+  assert.ok(errors?.case === "fileDescriptorResponse", "the details of refusals are described, too");
 
   await using production = await startProbe({ environment: "production" });
   const closed = createClient(ServerReflection, grpcTo(production.server.grpcPort));

@@ -1,6 +1,6 @@
 import { FormatError } from "./errors.ts";
-import { buildLevels, emptyRoot, leafHash, type MerkleRefusal, verifyInclusion } from "./merkle.ts";
-import type { Verdict } from "./verdict.ts";
+import { buildLevels, emptyRoot, leadToRoot, leafHash, type MerkleRefusal, verifyInclusion } from "./merkle.ts";
+import type { Refusal, Verdict } from "./verdict.ts";
 
 /**
  * One signature for many receipts: the decisions of a micro-batch become the leaves of a small Merkle tree, its root
@@ -28,6 +28,14 @@ export function sealBatch(leaves: readonly Uint8Array[]): SealedBatch {
 /** Checks that `leaf` is in the batch with this root. Never throws. */
 export function verifyBatchPath(leaf: Uint8Array, path: BatchPath, root: Uint8Array): Verdict<MerkleRefusal> {
   return verifyInclusion({ leafHash: leafHash(leaf), index: path.index, size: path.size, path: path.hashes, root });
+}
+
+/** The root that a leaf's path leads to. Never throws. */
+export function rootOfBatchPath(
+  leaf: Uint8Array,
+  { index, size, hashes }: BatchPath,
+): { readonly ok: true; readonly root: Uint8Array } | Refusal<MerkleRefusal> {
+  return leadToRoot({ leafHash: leafHash(leaf), index, size, path: hashes });
 }
 
 function siblings(levels: readonly (readonly Uint8Array[])[], leafIndex: number): Uint8Array[] {

@@ -20,6 +20,7 @@ const entries: fc.Arbitrary<LogEntry> = fc.record({
   purpose: text,
   reason: text,
   detailsSha256: fc.oneof(fc.constant(new Uint8Array()), fc.uint8Array({ minLength: 32, maxLength: 32 })),
+  digest: fc.oneof(fc.constant(new Uint8Array()), fc.uint8Array({ minLength: 32, maxLength: 32 })),
 });
 
 test("an entry comes back from its preimage as it was", () => {
@@ -27,8 +28,8 @@ test("an entry comes back from its preimage as it was", () => {
     fc.property(entries, (entry) => {
       const decoded = decodeEntry(encodeEntry(entry));
       assert.deepEqual(
-        { ...decoded, detailsSha256: [...decoded.detailsSha256] },
-        { ...entry, detailsSha256: [...entry.detailsSha256] },
+        { ...decoded, detailsSha256: [...decoded.detailsSha256], digest: [...decoded.digest] },
+        { ...entry, detailsSha256: [...entry.detailsSha256], digest: [...entry.digest] },
       );
     }),
   );

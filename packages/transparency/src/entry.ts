@@ -29,6 +29,8 @@ export type LogEntry = {
   readonly reason: string;
   /** SHA-256 of the sealed details; empty when there are none. */
   readonly detailsSha256: Uint8Array;
+  /** SHA-256 of what the event fixes in the log (a batch of receipts, a report, a document); empty when nothing. */
+  readonly digest: Uint8Array;
 };
 
 export const ENTRY_COMMITMENT_TAG = "fujie.audit.entry.v1";
@@ -36,6 +38,7 @@ const ENTRY_VERSION = 1;
 
 const TIME_TAG = 1;
 const DETAILS_TAG = 13;
+const DIGEST_TAG = 14;
 /** The text fields by tag: a tag is never used again for anything else. */
 const textTags = {
   2: "service",
@@ -60,6 +63,7 @@ export function encodeEntry(entry: LogEntry): Uint8Array {
     if (entry[name] !== "") fields.push([Number(tag), entry[name]]);
   }
   if (entry.detailsSha256.length > 0) fields.push([DETAILS_TAG, entry.detailsSha256]);
+  if (entry.digest.length > 0) fields.push([DIGEST_TAG, entry.digest]);
   return encodeCanonical(ENTRY_VERSION, fields);
 }
 
@@ -82,15 +86,17 @@ export function decodeEntry(preimage: Uint8Array): LogEntry {
   };
   let timeMs: number | undefined;
   let detailsSha256: Uint8Array = new Uint8Array();
+  let digest: Uint8Array = new Uint8Array();
   for (const [tag, value] of fields) {
     const name = isTextTag(tag) ? textTags[tag] : undefined;
     if (tag === TIME_TAG && typeof value === "bigint") timeMs = Number(value);
     else if (tag === DETAILS_TAG && value instanceof Uint8Array && value.length > 0) detailsSha256 = value;
+    else if (tag === DIGEST_TAG && value instanceof Uint8Array && value.length > 0) digest = value;
     else if (name !== undefined && typeof value === "string" && value !== "") texts[name] = value;
     else throw new FormatError(`fields.${tag}`, "not of an entry");
   }
   if (timeMs === undefined) throw new FormatError(`fields.${TIME_TAG}`, "missing");
-  return { ...texts, timeMs, detailsSha256 };
+  return { ...texts, timeMs, detailsSha256, digest };
 }
 
 /** The entry of the tiles: the salted commitment to the preimage. */

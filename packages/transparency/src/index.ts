@@ -1,3 +1,4 @@
+export * from "./add-checkpoint.ts";
 export * from "./batch.ts";
 export * from "./canonical.ts";
 export * from "./checkpoint.ts";
@@ -7,6 +8,8 @@ export * from "./errors.ts";
 export * from "./merkle.ts";
 export * from "./note.ts";
 export * from "./proof.ts";
+export * from "./receipt.ts";
+export * from "./sha256.ts";
 export * from "./sm2.ts";
 export * from "./tiles.ts";
 export type { Refusal, Verdict } from "./verdict.ts";

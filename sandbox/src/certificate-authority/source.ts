@@ -4,13 +4,7 @@ import { createManners, type Manners, type Surroundings } from "../manners/manne
 import { type CaPath, readCaPath } from "./rules.ts";
 
 /** The grant and the pace of a CA's revocation services. */
-export const CA_DEFAULTS = {
-  latencyMs: 30,
-  fault: "none",
-  quotaPerSecond: 500,
-  failNext: 0,
-  maintenance: [],
-} as const;
+export const CA_DEFAULTS = { latencyMs: 30, quotaPerSecond: 500 } as const;
 
 const RELAY_TIMEOUT_MS = 30_000;
 

@@ -2,27 +2,32 @@ import type { Clock } from "../clock.ts";
 import type { Check, CheckDesk, Delivery, Outcome } from "../manners/check.ts";
 import { BIZ_SEQ_FORM } from "../manners/elements.ts";
 import { FieldError } from "../manners/field-error.ts";
+import type { Manners } from "../manners/manners.ts";
 import { errorReply, type HttpReply, type HttpRequest, jsonReply, notFound, parseJson, type Room } from "./reply.ts";
 import { type HttpCaller, verifyRequest } from "./signature.ts";
+
+/** Reads a request's JSON. Throws FieldError. */
+export type CheckReader<Answer> = (value: unknown) => Check<Answer>;
 
 /**
  * The HTTP manners of a base: `POST <path>` checks, `GET <path>/<bizSeq>` tells the outcome again. Signatures come
  * first, so that a stranger learns nothing and costs nothing.
  */
 export function createCheckRoom<Answer>(base: {
-  /** E.g. "/population/v1/checks". */
-  readonly path: string;
+  /** What is checked under which path, e.g. "/population/v1/checks". */
+  readonly checks: Readonly<Record<string, CheckReader<Answer>>>;
   readonly desk: CheckDesk<Answer>;
   readonly caller: HttpCaller;
   readonly clock: Clock;
-  /** Reads a request's JSON. Throws FieldError. */
-  readonly readCheck: (value: unknown) => Check<Answer>;
+  /** The manners of the replica whose room this is; the desk's own where there is one only. */
+  readonly front?: Manners;
 }): Room {
-  const { path, desk, caller, clock, readCheck } = base;
+  const { desk, caller, clock, front = desk.manners } = base;
+  const readers = new Map(Object.entries(base.checks));
 
-  async function check(request: HttpRequest): Promise<HttpReply> {
+  async function check(request: HttpRequest, read: CheckReader<Answer>): Promise<HttpReply> {
     try {
-      return checkReply(await desk.check(() => readCheck(parseJson(request.body))));
+      return checkReply(await desk.check(() => read(parseJson(request.body)), front));
     } catch (error) {
       if (!(error instanceof FieldError)) throw error;
       return errorReply(400, "MALFORMED", { field: error.field, message: error.message });
@@ -31,12 +36,16 @@ export function createCheckRoom<Answer>(base: {
 
   return async (request) => {
     if (!verifyRequest(request, caller, clock.nowMs())) {
-      desk.manners.ledger.refuse("unauthenticated");
+      front.ledger.refuse("unauthenticated");
       return errorReply(401, "UNAUTHENTICATED");
     }
-    if (request.method === "POST" && request.path === path) return check(request);
-    const bizSeq = request.path.startsWith(`${path}/`) ? request.path.slice(path.length + 1) : "";
-    if (request.method === "GET" && BIZ_SEQ_FORM.test(bizSeq)) return outcomeReply(await desk.outcome(bizSeq));
+    const read = readers.get(request.path);
+    if (request.method === "POST" && read !== undefined) return check(request, read);
+    const at = request.path.lastIndexOf("/");
+    const [path, bizSeq] = [request.path.slice(0, at), request.path.slice(at + 1)];
+    if (request.method === "GET" && readers.has(path) && BIZ_SEQ_FORM.test(bizSeq)) {
+      return outcomeReply(await desk.outcome(bizSeq, front));
+    }
     return notFound();
   };
 }

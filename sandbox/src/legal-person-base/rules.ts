@@ -17,10 +17,7 @@ export type OrganisationFindings = {
 export type LegalPersonAnswer = OrganisationFindings & { readonly bizSeq: string; readonly checkTime: string };
 
 /** A check of code and name and, when it is given, of the legal representative. Throws FieldError. */
-export function readLegalPersonCheck(
-  value: unknown,
-  lookup: (uscc: string) => SyntheticOrganisation | undefined,
-): Check<LegalPersonAnswer> {
+export function readLegalPersonCheck(value: unknown): Check<LegalPersonAnswer> {
   const fields = readFields(value, ["bizSeq", "uscc", "name", "legalRepresentativeCitizenId", "purpose"]);
   const bizSeq = requireText(fields["bizSeq"], "bizSeq", BIZ_SEQ_FORM);
   const uscc = requireUscc(fields["uscc"], "uscc");
@@ -33,8 +30,8 @@ export function readLegalPersonCheck(
     bizSeq,
     fingerprint: createHash("sha256").update(elements).digest("base64"),
     identifier: uscc,
-    lookUp(checkTimeMs) {
-      const findings = compareOrganisation(lookup(uscc), name, citizenId);
+    lookUp(checkTimeMs, { lookupOrganisation }) {
+      const findings = compareOrganisation(lookupOrganisation(uscc), name, citizenId);
       return findings && { bizSeq, ...findings, checkTime: new Date(checkTimeMs).toISOString() };
     },
   };

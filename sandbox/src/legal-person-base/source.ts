@@ -3,17 +3,10 @@ import type { Room } from "../http/reply.ts";
 import type { HttpCaller } from "../http/signature.ts";
 import { createCheckDesk } from "../manners/check.ts";
 import type { Manners, Surroundings } from "../manners/manners.ts";
-import { lookupOrganisation } from "../people/index.ts";
 import { type LegalPersonAnswer, readLegalPersonCheck } from "./rules.ts";
 
 /** The grant and the pace of a base of organisations. */
-export const LEGAL_PERSON_DEFAULTS = {
-  latencyMs: 120,
-  fault: "none",
-  quotaPerSecond: 50,
-  failNext: 0,
-  maintenance: [],
-} as const;
+export const LEGAL_PERSON_DEFAULTS = { latencyMs: 120, quotaPerSecond: 50 } as const;
 
 /** The legal-person base: unified social credit code, name and, when asked, the legal representative. */
 export function createLegalPersonBase(
@@ -21,12 +14,6 @@ export function createLegalPersonBase(
   caller: HttpCaller,
 ): { manners: Manners; room: Room } {
   const desk = createCheckDesk<LegalPersonAnswer>("legal-person-base", LEGAL_PERSON_DEFAULTS, surroundings);
-  const room = createCheckRoom({
-    path: "/legal-person/v1/checks",
-    desk,
-    caller,
-    clock: surroundings.clock,
-    readCheck: (value) => readLegalPersonCheck(value, lookupOrganisation),
-  });
-  return { manners: desk.manners, room };
+  const checks = { "/legal-person/v1/checks": readLegalPersonCheck };
+  return { manners: desk.manners, room: createCheckRoom({ checks, desk, caller, clock: surroundings.clock }) };
 }

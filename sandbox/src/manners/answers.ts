@@ -8,6 +8,10 @@ export type Kept<Answer> = {
   readonly atMs: number;
   /** Undefined when the check failed after all; then it is forgotten. */
   readonly answer: Promise<Answer | undefined>;
+  /** The replica at which it came in. */
+  readonly front: string;
+  /** Does the check, unless it is done. */
+  readonly finish: () => Promise<Answer | undefined>;
 };
 
 /**

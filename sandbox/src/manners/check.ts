@@ -8,9 +8,11 @@
  *
  * Whatever is refused before "bill" costs nothing; mismatch and missing record are results and cost their price.
  */
+import { NO_RECORDS, RECORDS, type Records } from "../people/index.ts";
 import { createAnswers } from "./answers.ts";
 import { FieldError } from "./field-error.ts";
-import { AWAY_RETRY_MS, createManners, type Manners, type Surroundings } from "./manners.ts";
+import { AWAY_RETRY_MS, createManners, type Defaults, type Manners, type Surroundings } from "./manners.ts";
+import type { Cap } from "./quota.ts";
 import type { Settings } from "./settings.ts";
 
 export type Check<Answer> = {
@@ -19,8 +21,10 @@ export type Check<Answer> = {
   readonly fingerprint: string;
   /** What the daily cap counts by. */
   readonly identifier: string;
+  /** What else is capped, under the source's settings. */
+  readonly caps?: (settings: Settings) => readonly Cap[];
   /** Looks the elements up. Undefined: the source fails for this identifier alone. */
-  lookUp(checkTimeMs: number): Answer | undefined;
+  lookUp(checkTimeMs: number, records: Records): Answer | undefined;
 };
 
 export type Delivery<Answer> =
@@ -36,15 +40,18 @@ export type Outcome<Answer> =
 
 export type CheckDesk<Answer> = {
   readonly manners: Manners;
-  /** Reads the request, which may throw FieldError, and checks. Throws the same, and AbortError when the sandbox stops. */
-  check(read: () => Check<Answer>): Promise<Delivery<Answer>>;
+  /**
+   * Reads the request, which may throw FieldError, and checks. Throws the same, and AbortError when the sandbox stops.
+   * `front`: the manners of the replica at which the request came in; all replicas know what each of them answered.
+   */
+  check(read: () => Check<Answer>, front?: Manners): Promise<Delivery<Answer>>;
   /** Faults other than maintenance leave this question alone, so that an unknown outcome can be cleared up. */
-  outcome(bizSeq: string): Promise<Outcome<Answer>>;
+  outcome(bizSeq: string, front?: Manners): Promise<Outcome<Answer>>;
 };
 
 export function createCheckDesk<Answer extends { readonly result: string }>(
   id: string,
-  defaults: Settings,
+  defaults: Defaults,
   surroundings: Surroundings,
 ): CheckDesk<Answer> {
   const { clock, log } = surroundings;
@@ -52,22 +59,22 @@ export function createCheckDesk<Answer extends { readonly result: string }>(
   const answers = createAnswers<Answer>();
   const { ledger, quota } = manners;
 
-  async function deliver(check: Check<Answer>): Promise<Delivery<Answer>> {
-    const admission = manners.admit();
+  async function deliver(check: Check<Answer>, front: Manners): Promise<Delivery<Answer>> {
+    const admission = front.admit();
     if (admission.kind !== "admitted") return admission;
-    const started = start(check);
+    const started = start(check, front);
     if (started.kind !== "started") {
-      ledger.refuse(started.kind);
+      front.ledger.refuse(started.kind);
       return started;
     }
     const answer = await started.answer;
     if (answer === undefined) {
-      ledger.refuse("away");
+      front.ledger.refuse("away");
       return { kind: "away", retryAfterMs: AWAY_RETRY_MS };
     }
-    if (started.repeated) ledger.refuse("repeated");
+    if (started.repeated) front.ledger.refuse("repeated");
     if (!admission.drop) return { kind: "answered", answer };
-    ledger.refuse("dropped");
+    front.ledger.refuse("dropped");
     return { kind: "dropped" };
   }
 
@@ -76,53 +83,79 @@ export function createCheckDesk<Answer extends { readonly result: string }>(
     | { kind: "conflict" }
     | { kind: "limited"; retryAfterMs: number };
 
-  function start(check: Check<Answer>): Start {
+  function start(check: Check<Answer>, front: Manners): Start {
     const nowMs = clock.nowMs();
     const known = answers.find(check.bizSeq, nowMs);
     if (known !== undefined) {
       if (known.fingerprint !== check.fingerprint) return { kind: "conflict" };
-      return { kind: "started", answer: known.answer, repeated: true };
+      // Another replica does not wait for the one at which the check came in first: whoever is done first has done it.
+      const answer = known.front === front.id ? known.answer : work(check, front, known.finish);
+      return { kind: "started", answer, repeated: true };
     }
-    const retryAfterMs = answers.fullMs(nowMs) ?? quota.takeIdentifier(nowMs, check.identifier);
+    const retryAfterMs = answers.fullMs(nowMs) ?? takeCaps(check, nowMs);
     if (retryAfterMs !== undefined) return { kind: "limited", retryAfterMs };
-    const answer = work(check);
-    answers.keep(check.bizSeq, { fingerprint: check.fingerprint, atMs: nowMs, answer });
-    return { kind: "started", answer, repeated: false };
+    const { finish, answer } = finishOnce(check);
+    answers.keep(check.bizSeq, { fingerprint: check.fingerprint, atMs: nowMs, answer, front: front.id, finish });
+    return { kind: "started", answer: work(check, front, finish), repeated: false };
   }
 
-  async function work(check: Check<Answer>): Promise<Answer | undefined> {
-    try {
-      await manners.work(check.bizSeq);
-      const answer = check.lookUp(clock.nowMs());
+  function takeCaps(check: Check<Answer>, nowMs: number): number | undefined {
+    const settings = manners.settings();
+    return (
+      quota.takeIdentifier(nowMs, check.identifier, settings.identifierPerDay) ??
+      quota.takeCaps(nowMs, check.caps?.(settings) ?? [])
+    );
+  }
+
+  function finishOnce(check: Check<Answer>) {
+    const { promise, resolve } = Promise.withResolvers<Answer | undefined>();
+    let done = false;
+    const finish = (): Promise<Answer | undefined> => {
+      if (done) return promise;
+      done = true;
+      const answer = check.lookUp(clock.nowMs(), manners.settings().noRecord ? NO_RECORDS : RECORDS);
       if (answer === undefined) answers.forget(check.bizSeq);
       else ledger.bill(answer.result);
-      return answer;
+      resolve(answer);
+      return promise;
+    };
+    return { finish, answer: promise };
+  }
+
+  async function work(
+    check: Check<Answer>,
+    front: Manners,
+    finish: () => Promise<Answer | undefined>,
+  ): Promise<Answer | undefined> {
+    try {
+      await front.work(check.bizSeq);
+      return await finish();
     } catch (error) {
       answers.forget(check.bizSeq);
       throw error;
     }
   }
 
-  function readOrRefuse(read: () => Check<Answer>): Check<Answer> {
+  function readOrRefuse(read: () => Check<Answer>, front: Manners): Check<Answer> {
     try {
       return read();
     } catch (error) {
-      if (error instanceof FieldError) ledger.refuse("malformed");
+      if (error instanceof FieldError) front.ledger.refuse("malformed");
       throw error;
     }
   }
 
   return {
     manners,
-    async check(read) {
-      ledger.receive();
-      const check = readOrRefuse(read);
-      const delivery = await deliver(check);
-      log.info({ source: id, bizSeq: check.bizSeq, delivery: delivery.kind }, "check");
+    async check(read, front = manners) {
+      front.ledger.receive();
+      const check = readOrRefuse(read, front);
+      const delivery = await deliver(check, front);
+      log.info({ source: front.id, bizSeq: check.bizSeq, delivery: delivery.kind }, "check");
       return delivery;
     },
-    async outcome(bizSeq) {
-      const away = manners.awayMs();
+    async outcome(bizSeq, front = manners) {
+      const away = front.awayMs();
       if (away !== undefined) return { kind: "away", retryAfterMs: away };
       const answer = await answers.find(bizSeq, clock.nowMs())?.answer;
       return answer === undefined ? { kind: "unknown" } : { kind: "answered", answer };

@@ -4,11 +4,11 @@ import fc from "fast-check";
 import { createAnswers } from "./answers.ts";
 import { drawLatencyMs } from "./latency.ts";
 import { createLedger } from "./ledger.ts";
-import { CHECKS_PER_IDENTIFIER_DAY, createQuota } from "./quota.ts";
-import { changeSettings, describeSettings, FAULTS, type Settings } from "./settings.ts";
+import { createQuota } from "./quota.ts";
+import { changeSettings, describeSettings, FAULTS, type Settings, UNSTEERED } from "./settings.ts";
 
 const DAY_MS = 86_400_000;
-const settings: Settings = { latencyMs: 10, fault: "none", quotaPerSecond: 5, failNext: 0, maintenance: [] };
+const settings: Settings = { ...UNSTEERED, latencyMs: 10, quotaPerSecond: 5 };
 
 test("latency is the same for the same seed, positive and at most twenty medians", () => {
   fc.assert(
@@ -52,17 +52,18 @@ test("no second ever grants more than its quota, and a refusal tells when the ne
 test("an identifier's day ends at midnight in China", () => {
   const quota = createQuota();
   const beforeMidnightMs = Date.UTC(2026, 2, 2, 16) - 1;
-  for (let taken = 0; taken < CHECKS_PER_IDENTIFIER_DAY; taken++) {
-    assert.equal(quota.takeIdentifier(beforeMidnightMs, "one"), undefined);
+  for (let taken = 0; taken < 3; taken++) {
+    assert.equal(quota.takeIdentifier(beforeMidnightMs, "one", 3), undefined);
   }
-  assert.equal(quota.takeIdentifier(beforeMidnightMs, "one"), 1);
-  assert.equal(quota.takeIdentifier(beforeMidnightMs, "other"), undefined);
-  assert.equal(quota.takeIdentifier(beforeMidnightMs + 1, "one"), undefined);
+  assert.equal(quota.takeIdentifier(beforeMidnightMs, "one", 3), 1);
+  assert.equal(quota.takeIdentifier(beforeMidnightMs, "other", 3), undefined);
+  assert.equal(quota.takeIdentifier(beforeMidnightMs + 1, "one", 3), undefined);
 });
 
 test("a full store of answers refuses new ones until the oldest may go, and forgets none early", () => {
   const answers = createAnswers<string>(2);
-  const kept = (atMs: number) => ({ fingerprint: "", atMs, answer: Promise.resolve("yes") });
+  const answer = Promise.resolve("yes");
+  const kept = (atMs: number) => ({ fingerprint: "", atMs, answer, front: "one", finish: () => answer });
   answers.keep("first", kept(0));
   assert.equal(answers.fullMs(10), undefined);
   answers.keep("second", kept(10));
@@ -105,4 +106,31 @@ test("settings read back what they describe, windows soonest first", () => {
       assert.deepEqual(changeSettings(settings, described), { ...settings, fault, failNext, maintenance: sorted });
     }),
   );
+});
+
+test("NI-28d no stretch of 24 hours grants more than the cap, and a refusal tells when the next may come and takes nothing", () => {
+  const withinMs = DAY_MS;
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: DAY_MS / 2 }), { maxLength: 60 }), (gapsMs) => {
+      const quota = createQuota();
+      const cap = [{ key: "card", max: 4, withinMs }];
+      const granted: number[] = [];
+      let nowMs = 0;
+      for (const gapMs of gapsMs) {
+        nowMs += gapMs;
+        const retryAfterMs = quota.takeCaps(nowMs, cap);
+        if (retryAfterMs === undefined) granted.push(nowMs);
+        else assert.equal(retryAfterMs, (granted.at(-4) ?? 0) + withinMs - nowMs);
+      }
+      for (const [i, atMs] of granted.entries()) assert.ok(atMs - (granted[i - 4] ?? -DAY_MS) >= withinMs);
+    }),
+  );
+  const quota = createQuota();
+  const caps = (max: number) => [
+    { key: "wide", max: 10, withinMs },
+    { key: "narrow", max, withinMs },
+  ];
+  assert.notEqual(quota.takeCaps(0, caps(0)), undefined);
+  for (let taken = 0; taken < 10; taken++)
+    assert.equal(quota.takeCaps(0, caps(10)), undefined, "nothing was taken before");
 });

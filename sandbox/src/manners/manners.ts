@@ -3,7 +3,7 @@ import type { Log } from "../log.ts";
 import { drawLatencyMs } from "./latency.ts";
 import { type Counters, createLedger, type Ledger } from "./ledger.ts";
 import { createQuota, type Quota } from "./quota.ts";
-import { changeSettings, type MaintenanceWindow, type Settings } from "./settings.ts";
+import { changeSettings, type MaintenanceWindow, type Settings, UNSTEERED } from "./settings.ts";
 
 /** A source under maintenance by command does not say until when: this is when one may ask again. */
 export const AWAY_RETRY_MS = 60_000;
@@ -44,10 +44,14 @@ export type Manners = {
   work(seed: string): Promise<void>;
 };
 
-export function createManners(id: string, defaults: Settings, surroundings: Surroundings): Manners {
+/** How fast a source answers and how many calls it grants; the rest is as in UNSTEERED where it is not named. */
+export type Defaults = Pick<Settings, "latencyMs" | "quotaPerSecond"> & Partial<Settings>;
+
+export function createManners(id: string, pace: Defaults, surroundings: Surroundings): Manners {
   const { clock, sleep, closing } = surroundings;
   const ledger = createLedger();
   const quota = createQuota();
+  const defaults: Settings = { ...UNSTEERED, ...pace };
   let settings = defaults;
 
   function awayMs(): number | undefined {

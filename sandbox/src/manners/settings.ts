@@ -22,17 +22,36 @@ export type Settings = {
   readonly failNext: number;
   /** Announced windows, soonest first. */
   readonly maintenance: readonly MaintenanceWindow[];
+  /** While it is true the source has nobody on file. */
+  readonly noRecord: boolean;
+  /** Checks a day about one identifier. */
+  readonly identifierPerDay: number;
+  /** Checks in 24 hours of one bank card. */
+  readonly cardPerDay: number;
 };
+
+/** What a source is that nobody has steered, but for its pace; the caps are those of real ones (NI-28d). */
+export const UNSTEERED = {
+  fault: "none",
+  failNext: 0,
+  maintenance: [],
+  noRecord: false,
+  identifierPerDay: 1_000,
+  cardPerDay: 4,
+} as const;
 
 const LATENCY_MS_MAX = 60_000;
 const QUOTA_PER_SECOND_MAX = 1_000_000;
 const FAIL_NEXT_MAX = 1_000_000;
+const PER_DAY_MAX = 1_000_000;
 const WINDOWS_MAX = 16;
+
+type WholeField = "latencyMs" | "quotaPerSecond" | "failNext" | "identifierPerDay" | "cardPerDay";
 
 /** The settings after a change; what is not named stays. Throws FieldError. */
 export function changeSettings(settings: Settings, change: unknown): Settings {
-  const fields = readFields(change, ["latencyMs", "fault", "quotaPerSecond", "failNext", "maintenance"]);
-  const whole = (field: "latencyMs" | "quotaPerSecond" | "failNext", min: number, max: number) =>
+  const fields = readFields(change, Object.keys(settings));
+  const whole = (field: WholeField, min: number, max: number) =>
     fields[field] === undefined ? settings[field] : requireWhole(fields[field], field, min, max);
   return {
     latencyMs: whole("latencyMs", 0, LATENCY_MS_MAX),
@@ -40,6 +59,9 @@ export function changeSettings(settings: Settings, change: unknown): Settings {
     quotaPerSecond: whole("quotaPerSecond", 1, QUOTA_PER_SECOND_MAX),
     failNext: whole("failNext", 0, FAIL_NEXT_MAX),
     maintenance: fields["maintenance"] === undefined ? settings.maintenance : requireWindows(fields["maintenance"]),
+    noRecord: fields["noRecord"] === undefined ? settings.noRecord : requireFlag(fields["noRecord"]),
+    identifierPerDay: whole("identifierPerDay", 0, PER_DAY_MAX),
+    cardPerDay: whole("cardPerDay", 0, PER_DAY_MAX),
   };
 }
 
@@ -55,6 +77,11 @@ export function describeSettings(settings: Settings): unknown {
 function requireWhole(value: unknown, field: string, min: number, max: number): number {
   if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) return value;
   throw new FieldError(field, `is not a whole number from ${min} to ${max}`);
+}
+
+function requireFlag(value: unknown): boolean {
+  if (typeof value === "boolean") return value;
+  throw new FieldError("noRecord", "is not true or false");
 }
 
 function requireFault(value: unknown): Fault {

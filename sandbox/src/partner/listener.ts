@@ -3,7 +3,8 @@ import type { ServiceDefinition } from "@grpc/grpc-js";
 import { Server, type ServerCredentials, type UntypedServiceImplementation } from "@grpc/grpc-js";
 import { formatAddress, type LoopbackAddress } from "../loopback.ts";
 
-const MESSAGE_BYTES_MAX = 64 * 1024;
+/** A face of half a mebibyte and the rest of its check. */
+const MESSAGE_BYTES_MAX = 1024 * 1024;
 const CONNECTIONS_MAX = 128;
 const STREAMS_MAX = 256;
 const IDLE_MS = 5 * 60_000;

@@ -25,20 +25,13 @@ import { type CheckDesk, createCheckDesk } from "../manners/check.ts";
 import { BIZ_SEQ_FORM } from "../manners/elements.ts";
 import { FieldError, requireText } from "../manners/field-error.ts";
 import type { Manners, Surroundings } from "../manners/manners.ts";
-import { lookupOrganisation, lookupPerson } from "../people/index.ts";
 import { type GrpcListener, listenGrpc } from "./listener.ts";
 import { isPlatform } from "./peer.ts";
 import { type AssertionKey, PARTNER_ID, PARTNER_LEVELS, type PartnerAnswer, readPartnerCheck } from "./rules.ts";
 import { away, fault, limited, malformed, reused, stranger, unknownCheck } from "./status.ts";
 
 /** The grant and the pace of a partner. */
-export const PARTNER_DEFAULTS = {
-  latencyMs: 60,
-  fault: "none",
-  quotaPerSecond: 50,
-  failNext: 0,
-  maintenance: [],
-} as const;
+export const PARTNER_DEFAULTS = { latencyMs: 60, quotaPerSecond: 50 } as const;
 
 /** PEM files: the partner's certificate and key, and the authorities whose clients it accepts. */
 export type TlsFiles = { readonly certFile: string; readonly keyFile: string; readonly caFile: string };
@@ -104,7 +97,7 @@ function describeSource(manners: Manners): Result<DescribeResponse> {
 }
 
 async function checkClaim(request: CheckRequest, { desk, key }: PartnerContext): Promise<Result<CheckResponse>> {
-  const delivery = await desk.check(() => readPartnerCheck(request, { lookupPerson, lookupOrganisation }, key));
+  const delivery = await desk.check(() => readPartnerCheck(request, key));
   switch (delivery.kind) {
     case "answered":
       return { reply: create(CheckResponseSchema, { assertion: delivery.answer.assertion }) };

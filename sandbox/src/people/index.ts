@@ -1,5 +1,7 @@
 /** Synthetic people and organisations, the same for ever for one seed, none of whom can be anybody real. */
-export { lookupOrganisation, lookupPerson } from "./lookup.ts";
+export { faceImageOf, LIKENESS_GOOD, similarityTo } from "./face.ts";
+export { guardianOf } from "./guardian.ts";
+export { lookupOrganisation, lookupPerson, NO_RECORDS, RECORDS, type Records } from "./lookup.ts";
 export {
   ORGANISATIONS_COUNT_DEFAULT,
   ORGANISATIONS_COUNT_MAX,

@@ -21,6 +21,17 @@ export function lookupOrganisation(uscc: string): SyntheticOrganisation | undefi
   return organisations.get(uscc);
 }
 
+/** What the sources have on file. */
+export type Records = {
+  readonly lookupPerson: (citizenId: string) => SyntheticPerson | undefined;
+  readonly lookupOrganisation: (uscc: string) => SyntheticOrganisation | undefined;
+};
+
+export const RECORDS: Records = { lookupPerson, lookupOrganisation };
+
+/** Of a source that has lost its files. */
+export const NO_RECORDS: Records = { lookupPerson: () => undefined, lookupOrganisation: () => undefined };
+
 function* allPeople(): Generator<SyntheticPerson> {
   yield* Object.values(NAMED_PEOPLE).map((named) => named.person);
   yield* syntheticPeople();

@@ -41,6 +41,10 @@ export const NAMED_PEOPLE: Readonly<Record<PersonOutcome, NamedPerson>> = {
     en: "The name matches, but the document expired in 2014 and is refused.",
     zh: "姓名一致，但证件已于2014年到期，应拒绝。",
   }),
+  "cancelled-document": namePerson(9, "cancelled-document", "郑晓岚", "1982-02-16", {
+    en: "The name matches, but the document was withdrawn by the authority and is refused.",
+    zh: "姓名一致，但证件已被注销，应拒绝。",
+  }),
   "name-variant": namePerson(8, "name-variant", "刘䶮", "1995-05-25", {
     en: "The base holds the name with a private-use code point: a person reviews it.",
     zh: "基础库以造字区字符存有此名：转人工核验。",

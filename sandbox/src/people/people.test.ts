@@ -15,6 +15,9 @@ import {
   parseUscc,
 } from "@fujie/identity";
 import {
+  faceImageOf,
+  guardianOf,
+  LIKENESS_GOOD,
   lookupOrganisation,
   lookupPerson,
   NAMED_ORGANISATIONS,
@@ -24,6 +27,7 @@ import {
   PEOPLE_COUNT_MAX,
   personAt,
   type SyntheticPerson,
+  similarityTo,
   syntheticOrganisations,
   syntheticPeople,
 } from "./index.ts";
@@ -47,7 +51,7 @@ function countDistinct<T>(values: readonly T[], keyOf: (value: T) => string): nu
 }
 
 test("SZ-8.2 every synthetic person is valid, and the number tells the same birth date and sex", () => {
-  assert.equal(people.length, 10_008);
+  assert.equal(people.length, 10_009);
   for (const person of people) {
     const parsed = parseCitizenId(person.citizenId, OPTIONS);
     assert.deepEqual(parsed, {
@@ -110,7 +114,7 @@ test("SZ-8.2 nobody synthetic can be real: no county of any year has the code, a
 });
 
 test("SZ-8.2 the sets never change for a seed, and another seed gives others", () => {
-  assert.equal(digestOf(people), "b9aad72cbb96f25c344d60b9faeec31e492a27883c72346ab6003e97e0e2d63d");
+  assert.equal(digestOf(people), "78407149dde3478cc1982836b5c7c5890f21e3b30c2297fad51925a521067921");
   assert.equal(digestOf(organisations), "f43afc8d7b742a2eb873da7d84662c1a29212e4c1a15233ec69e9b126365a20a");
   assert.deepEqual([...syntheticPeople({ count: 3, seed: 7 })], [personAt(0, 7), personAt(1, 7), personAt(2, 7)]);
   assert.notDeepEqual(personAt(0, 7), personAt(0));
@@ -127,6 +131,7 @@ test("SZ-8.2 what a developer types in never changes", () => {
     ["minor-under-14", "440399202202280051", "许星河"],
     ["lost-document", "440399198812120064", "何青禾"],
     ["expired-document", "440399198604180070", "高海棠"],
+    ["cancelled-document", "440399198202160093", "郑晓岚"],
     ["name-variant", "440399199505250082", "刘䶮"],
   ]);
   const codes = Object.entries(NAMED_ORGANISATIONS).map(([outcome, { organisation }]) => [outcome, organisation.uscc]);
@@ -154,7 +159,9 @@ test("SZ-8.2 each outcome's base holds what gives that outcome", () => {
             ? "possible-variant"
             : "same";
     assert.equal(comparisonFor(person), expected);
-    assert.equal(person.document.status, outcome === "lost-document" ? "lost" : "valid");
+    const unusual = { "lost-document": "lost", "cancelled-document": "cancelled" } as const;
+    const status = outcome === "lost-document" || outcome === "cancelled-document" ? unusual[outcome] : "valid";
+    assert.equal(person.document.status, status);
     assert.equal(person.document.validUntil < OPTIONS.today, outcome === "expired-document");
     const isMinor = guardianshipOn(person.birthDate, OPTIONS.today) === "guardian-applies";
     assert.equal(isMinor, outcome === "minor-under-14");
@@ -174,7 +181,7 @@ test("SZ-8.2 the sets hold the cases that break systems, and every outcome", () 
   assert.ok(names.some((name) => [...name].length === 25));
   assert.ok(names.some((name) => /[\u{20000}-\u{3FFFF}]/u.test(name)));
   const bulk = [...syntheticPeople()].map((person) => person.outcome);
-  assert.equal(new Set(bulk).size, 7, "all but the minor");
+  assert.equal(new Set(bulk).size, 7, "all but the minor and the one whose document was cancelled");
   assert.equal(new Set([...syntheticOrganisations()].map((organisation) => organisation.outcome)).size, 6);
   assert.equal(new Set(organisations.map((organisation) => organisation.type)).size, 2);
 });
@@ -189,4 +196,23 @@ test("lookups find everybody of the sets and nobody else", () => {
 test("an index outside the range is refused", () => {
   for (const index of [-1, 0.5, PEOPLE_COUNT_MAX, Number.NaN]) assert.throws(() => personAt(index), RangeError);
   for (const index of [-1, 0.5, ORGANISATIONS_COUNT_MAX]) assert.throws(() => organisationAt(index), RangeError);
+});
+
+test("SZ-8.2 faces are the same for ever, like their owner as well as they are taken, and like nobody else", () => {
+  const { person } = NAMED_PEOPLE.match;
+  const image = faceImageOf(person.citizenId);
+  assert.equal(digestOf([[...image]]), "bc06b30cf9008d90c8cc463ecbb58c4aff0b0b483862e2bc4c3d1f55b37eb55f");
+  assert.equal(similarityTo(person.citizenId, image), LIKENESS_GOOD);
+  assert.equal(similarityTo(person.citizenId, faceImageOf(person.citizenId, 640)), 640);
+  for (const other of people.slice(1, 200)) assert.ok(similarityTo(other.citizenId, image) < 300);
+  for (const none of [new Uint8Array(), image.slice(0, 60), image.slice(1), new Uint8Array(Buffer.from("IDAT"))]) {
+    assert.equal(similarityTo(person.citizenId, none), 0);
+  }
+});
+
+test("NI-15 the minor's guardian is an adult of the set, and adults have none", () => {
+  const ward = NAMED_PEOPLE["minor-under-14"].person.citizenId;
+  const guardian = lookupPerson(guardianOf(ward) ?? "");
+  assert.ok(guardian !== undefined && guardianshipOn(guardian.birthDate, OPTIONS.today) === "none");
+  assert.equal(guardianOf(guardian.citizenId), undefined);
 });

@@ -12,13 +12,15 @@ export type PersonOutcome =
   | "outage"
   | "lost-document"
   | "expired-document"
+  /** Withdrawn by the authority, as after death or naturalisation elsewhere. */
+  | "cancelled-document"
   /** The base holds the name with a private-use code point. */
   | "name-variant"
   /** Under fourteen until 2036: the guardian applies (NI-15). */
   | "minor-under-14";
 
 export type IdentityDocument = {
-  status: "valid" | "lost";
+  status: "valid" | "lost" | "cancelled";
   validFrom: IsoDate;
   /** `long-term` on the cards of people who got theirs at 46 or later. */
   validUntil: IsoDate | "long-term";
@@ -143,10 +145,15 @@ function nameInBaseFor(name: string, outcome: PersonOutcome): string | undefined
 }
 
 function documentFor(birthDate: IsoDate, outcome: PersonOutcome): IdentityDocument {
-  const status = outcome === "lost-document" ? "lost" : "valid";
+  const status = statusFor(outcome);
   if (outcome === "expired-document") return { status, validFrom: "2004-05-06", validUntil: "2014-05-06" };
   if (birthDate < "1974-01-01") return { status, validFrom: "2020-05-06", validUntil: "long-term" };
   return { status, validFrom: "2024-05-06", validUntil: "2044-05-06" };
+}
+
+function statusFor(outcome: PersonOutcome): IdentityDocument["status"] {
+  if (outcome === "lost-document") return "lost";
+  return outcome === "cancelled-document" ? "cancelled" : "valid";
 }
 
 function drawBirthDate(index: number, seed: number, residue: number): IsoDate {

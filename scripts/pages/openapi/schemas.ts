@@ -136,4 +136,5 @@ const scalars: Readonly<Partial<Record<ScalarType, Schema>>> = {
 const wellKnown: Readonly<Record<string, Schema>> = {
   "google.protobuf.Timestamp": { type: "string", format: "date-time" },
   "google.protobuf.Duration": { type: "string", pattern: "^-?[0-9]+(\\.[0-9]{1,9})?s$" },
+  "google.protobuf.FieldMask": { type: "string", pattern: "^[A-Za-z0-9]+(,[A-Za-z0-9]+)*$" },
 };

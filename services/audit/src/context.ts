@@ -4,12 +4,19 @@ import type { KeyRing } from "@fujie/kit/keys";
 import type { Logger } from "@fujie/kit/log";
 import type { ReadTile } from "@fujie/transparency";
 import type { Appender } from "./events/appender.ts";
+import type { Authority } from "./incidents/authority.ts";
 import type { Sequencer } from "./log/sequencer.ts";
 import type { SubjectKeys } from "./subjects/subject-keys.ts";
 
 /** What audit's slices work with. A function takes the part that it needs: `Pick<Context, "db" | "tiles">`. */
 export interface Context {
   readonly clock: Clock;
+  /** The log's name in its checkpoints. */
+  readonly logOrigin: string;
+  /** What one person may read within an hour without four eyes. */
+  readonly readEntriesPerHour: number;
+  /** To whom incidents are reported. */
+  readonly authority: Authority;
   readonly log: Logger;
   readonly db: Database;
   readonly ring: KeyRing;

@@ -1,31 +1,57 @@
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
+import { AnalysisService, CalendarService } from "@fujie/api/fujie/audit/v1/analysis";
+import { CaseService } from "@fujie/api/fujie/audit/v1/cases";
+import { IncidentService } from "@fujie/api/fujie/audit/v1/incidents";
 import { AppendEventsRequestSchema, AppendEventsResponseSchema, IngestService } from "@fujie/api/fujie/audit/v1/ingest";
 import { LogService } from "@fujie/api/fujie/audit/v1/log";
+import { ReconciliationService } from "@fujie/api/fujie/audit/v1/reconciliation";
+import { RetentionService } from "@fujie/api/fujie/audit/v1/retention";
+import { StatisticsService } from "@fujie/api/fujie/audit/v1/statistics";
+import { startPurging } from "@fujie/kit/db";
 import type { KeyRing } from "@fujie/kit/keys";
 import type { Deliver } from "@fujie/kit/outbox";
 import { auditDestination } from "@fujie/kit/record";
 import { openRuntime, type Runtime, type RuntimeOverrides, serve } from "@fujie/kit/runtime";
 import { handler, type RunningServer } from "@fujie/kit/serve";
+import { analysisService } from "./analysis/rpc.ts";
+import { calendarService } from "./calendar/rpc.ts";
+import { caseService } from "./cases/rpc.ts";
 import type { Config } from "./config.ts";
 import type { Context } from "./context.ts";
+import { type Duties, startDuties } from "./duties.ts";
 import { createAppender } from "./events/appender.ts";
 import { ingestService } from "./events/rpc.ts";
+import { exportMethods } from "./export/rpc.ts";
+import { openAuthority } from "./incidents/authority.ts";
+import { incidentService } from "./incidents/rpc.ts";
 import { openSequencer } from "./log/sequencer.ts";
 import { proofMethods } from "./proofs/rpc.ts";
+import { reconcile } from "./reconciliation/reconcile.ts";
+import { reconciliationService } from "./reconciliation/rpc.ts";
+import { holdMethods } from "./retention/rpc.ts";
+import { createRetentionSweep } from "./retention/sweep.ts";
+import { bulkMethods } from "./search/bulk.ts";
 import { searchMethods } from "./search/rpc.ts";
+import { serveStatistics } from "./statistics/http.ts";
+import { statisticsService } from "./statistics/rpc.ts";
 import { openSubjectKeys } from "./subjects/subject-keys.ts";
 import { serveTiles } from "./tiles/http.ts";
 import { cached, tilesOf } from "./tiles/read-tiles.ts";
+import { startWitnessing } from "./witnessing/follow-up.ts";
+import { readWitnessesFile } from "./witnessing/witnesses-file.ts";
 
 export const migrationsDir = join(import.meta.dirname, "../migrations");
 
 /** The newest migration that this release uses. */
-const SCHEMA_AT_LEAST = 1;
+const SCHEMA_AT_LEAST = 3;
+const RETENTION_EVERY_MS = 60_000;
 /** 32 MiB at most. */
 const TILES_CACHED_MAX = 4_096;
-/** A relay's batch of 256 events with their details fits well. */
-const RECEIVE_BYTES_MAX = 4 * 1024 * 1024;
+/** A legal document of 3 MiB in base64, when it comes as JSON; a relay's batch of 256 events fits well. */
+const RECEIVE_BYTES_MAX = 4.5 * 1024 * 1024;
+
+export interface RunningAudit extends RunningServer, Duties {}
 
 export interface Overrides extends RuntimeOverrides {
   /** Entries of one partition, for tests. */
@@ -33,7 +59,7 @@ export interface Overrides extends RuntimeOverrides {
 }
 
 /** Starts audit. It is ready once it leads the log: a second replica stands by and takes over with the lock. */
-export async function startAudit(config: Config, overrides: Overrides = {}): Promise<RunningServer> {
+export async function startAudit(config: Config, overrides: Overrides = {}): Promise<RunningAudit> {
   // The relay asks for its destinations when it starts, which is when everything else is open.
   const opened = Promise.withResolvers<Context>();
   const runtime = await openRuntime({
@@ -41,21 +67,33 @@ export async function startAudit(config: Config, overrides: Overrides = {}): Pro
     config,
     overrides,
     auditDestination: ({ ring }) => ownDestination(opened.promise, ring),
+    tellNumbers: async (numbers) => reconcile(await opened.promise, "audit", numbers),
   });
   try {
     const context = openContext(runtime, config, overrides);
     opened.resolve(context);
     observe(runtime, context);
-    return await serve(runtime, {
+    witness(runtime, context, config);
+    retain(runtime, context, config);
+    const duties = startDuties(runtime, context);
+    const server = await serve(runtime, {
       handlers: [
         handler(IngestService, ingestService(context)),
-        handler(LogService, { ...proofMethods(context), ...searchMethods(context) }),
+        handler(LogService, { ...proofMethods(context), ...searchMethods(context), ...bulkMethods(context) }),
+        handler(IncidentService, incidentService(context)),
+        handler(AnalysisService, analysisService(context)),
+        handler(CalendarService, calendarService(context)),
+        handler(CaseService, caseService(context)),
+        handler(StatisticsService, statisticsService(context)),
+        handler(RetentionService, { ...holdMethods(context), ...exportMethods(context) }),
+        handler(ReconciliationService, reconciliationService(context)),
       ],
-      mountHttp: serveTiles(context),
+      mountHttp: serveStatistics(context, serveTiles(context)),
       schemaAtLeast: SCHEMA_AT_LEAST,
       ready: [{ name: "sequencer", isReady: () => context.sequencer.isLeading() }],
       limits: { receiveBytesMax: RECEIVE_BYTES_MAX },
     });
+    return { ...server, ...duties };
   } catch (error) {
     await runtime[Symbol.asyncDispose]();
     throw error;
@@ -72,12 +110,27 @@ function openContext(runtime: Runtime, config: Config, overrides: Overrides): Co
       origin: config.logOrigin,
       log,
       timers,
+      clock,
       ...(partitionEntries === undefined ? {} : { partitionEntries }),
     }),
   );
   const subjectKeys = openSubjectKeys({ db, ring, clock });
   const appender = createAppender({ db, sequencer, subjectKeys });
-  return { clock, log, db, ring, subjectKeys, sequencer, appender, tiles: cached(tilesOf(db), TILES_CACHED_MAX) };
+  const { logOrigin, readEntriesPerHour } = config;
+  const authority = openAuthority(config);
+  return {
+    clock,
+    logOrigin,
+    readEntriesPerHour,
+    authority,
+    log,
+    db,
+    ring,
+    subjectKeys,
+    sequencer,
+    appender,
+    tiles: cached(tilesOf(db), TILES_CACHED_MAX),
+  };
 }
 
 /** Audit's own events, reads above all, go into its own log without a detour. */
@@ -100,4 +153,28 @@ function observe({ telemetry, use }: Runtime, { sequencer, appender }: Context):
   gauge("fujie.audit.log.size", "Entries in the log, as its leader knows.", () => sequencer.size());
   gauge("fujie.audit.leading", "1 where this replica leads the log.", () => (sequencer.isLeading() ? 1 : 0));
   gauge("fujie.audit.events.waiting", "Events on their way into the log.", () => appender.waiting());
+}
+
+/** Brings checkpoints to the witnesses, if there are any. */
+function witness(runtime: Runtime, { sequencer, tiles }: Context, { witnessesFile }: Config): void {
+  const witnesses = witnessesFile === undefined ? [] : readWitnessesFile(witnessesFile);
+  if (witnesses.length === 0) return;
+  const { db, clock, timers, log, telemetry } = runtime;
+  const isLeading = () => sequencer.isLeading();
+  const witnessing = runtime.use(startWitnessing({ db, tiles, witnesses, isLeading, clock, timers, log }));
+  const description = "For how long there have been entries that a witness has not cosigned, in milliseconds";
+  for (const { verifier } of witnesses)
+    runtime.use(
+      telemetry.observeGauge("fujie.audit.witness.lag", description, () => witnessing.lagMs(verifier.name), {
+        witness: verifier.name,
+      }),
+    );
+}
+
+/** Ends partitions that are past their time. */
+function retain({ use, log, timers }: Runtime, context: Context, config: Config): void {
+  const { retentionMonths: months, retentionExportedOnly: exportedOnly } = config;
+  const sweep = createRetentionSweep(context, { months, exportedOnly });
+  const retention = async () => (context.sequencer.isLeading() ? sweep() : 0);
+  use(startPurging({ tasks: { retention }, everyMs: RETENTION_EVERY_MS, batchMax: 1, log, timers }));
 }

@@ -172,6 +172,7 @@ test("a database that was set back under a running leader is not continued", asy
     log.superuser(),
     "DELETE FROM audit.entry WHERE index >= 2",
     "DELETE FROM audit.event WHERE index >= 2",
+    "UPDATE audit.tally SET sealed = 2",
     `UPDATE audit.head SET size = 2, root = '\\x${root}'`,
     `UPDATE audit.checkpoint SET size = 2, note = '${checkpoint?.note}'`,
   );

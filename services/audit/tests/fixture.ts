@@ -1,11 +1,11 @@
 import { generateKeyPairSync, sign } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before } from "node:test";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, type DescService, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { createClient } from "@connectrpc/connect";
+import { type Client, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { type Event, EventSchema, Outcome } from "@fujie/api/fujie/audit/v1/ingest";
 import { LogService } from "@fujie/api/fujie/audit/v1/log";
@@ -15,17 +15,20 @@ import { type Clock, systemClock } from "@fujie/kit/clock";
 import { type Database, migrate, openDatabase, roleOf, uuidv7 } from "@fujie/kit/db";
 import { type KeyRing, loadKeyBundle, openFileKeyRing, type Provisioned, provisionKeys } from "@fujie/kit/keys";
 import { createLogger } from "@fujie/kit/log";
-import type { RunningServer } from "@fujie/kit/serve";
 import { systemTimers } from "@fujie/kit/timers";
 import { createLocalCa, loadIdentity } from "@fujie/kit/tls";
 import { createRevocationList, staticJwks } from "@fujie/kit/tokens";
-import { parseCheckpoint, type Verifier } from "@fujie/transparency";
+import { formatVerifierKey, parseCheckpoint, type Verifier } from "@fujie/transparency";
+import { createWitnessKey, readSettings, startWitness, verifierKeyOf } from "@fujie/witness";
 import { readAuditConfig } from "../src/config.ts";
 import { type Appender, createAppender } from "../src/events/appender.ts";
 import { checkpointVerifiers, verifyLog } from "../src/log/index.ts";
 import { openSequencer, type Sequencer, type SequencerOptions } from "../src/log/sequencer.ts";
-import { migrationsDir, type Overrides, startAudit } from "../src/server.ts";
+import { migrationsDir, type Overrides, type RunningAudit, startAudit } from "../src/server.ts";
 import { openSubjectKeys, type SubjectKeys } from "../src/subjects/subject-keys.ts";
+import { tilesOf } from "../src/tiles/read-tiles.ts";
+import { startWitnessing, type Witnessing } from "../src/witnessing/follow-up.ts";
+import { readWitnessesFile } from "../src/witnessing/witnesses-file.ts";
 
 export const SERVICES = ["auth", "registry", "trust-gateway", "audit"] as const;
 export const ORIGIN = "log.test.example/1";
@@ -144,8 +147,56 @@ export async function openLeader(log: TestLog, options: Parameters<typeof openWr
   return writer;
 }
 
-export function verifyTestLog(log: TestLog, remembered: readonly string[] = []) {
-  return verifyLog({ db: log.db, origin: ORIGIN, verifiers: log.verifiers, remembered });
+export async function verifyTestLog(log: TestLog, remembered: readonly string[] = []) {
+  const report = await verifyLog({ db: log.db, origin: ORIGIN, verifiers: log.verifiers, remembered });
+  return { size: report.size, checkpoints: report.checkpoints, findings: report.findings };
+}
+
+/** A witness of the log, in this process, with a way to bring it the log's checkpoints. */
+export interface TestWitness extends AsyncDisposable {
+  readonly url: string;
+  readonly key: string;
+  /** Of a witness that nobody asked. */
+  readonly strangersKey: string;
+  /** Writes the file that names it to audit. */
+  readonly file: string;
+  follow(): Witnessing;
+}
+
+export async function openWitness(t: Cleanup, log: TestLog): Promise<TestWitness> {
+  const folder = temporaryFolder(t);
+  const name = "witness.test/1";
+  createWitnessKey(join(folder, "witness.pem"));
+  const strangersKey = verifierKeyOf("stranger.test/1", createWitnessKey(join(folder, "stranger.pem")));
+  const configFile = join(folder, "witness.json");
+  const logs = [{ origin: ORIGIN, verifierKeys: log.verifiers.map(formatVerifierKey) }];
+  const files = { keyFile: "witness.pem", stateFile: "witness.db" };
+  writeFileSync(configFile, JSON.stringify({ name, listen: "127.0.0.1:0", ...files, logs }));
+  const witness = await startWitness({
+    settings: readSettings(configFile),
+    nowS: () => Math.floor(Date.now() / 1_000),
+    log: () => {},
+  });
+  const url = `http://127.0.0.1:${witness.port}`;
+  const file = join(folder, "witnesses.json");
+  writeFileSync(file, JSON.stringify([{ url, verifierKey: witness.verifierKey }]));
+  return {
+    url,
+    key: witness.verifierKey,
+    strangersKey,
+    file,
+    follow: () =>
+      startWitnessing({
+        db: log.db,
+        tiles: tilesOf(log.db),
+        witnesses: readWitnessesFile(file),
+        isLeading: () => true,
+        clock: systemClock,
+        timers: systemTimers,
+        log: silent,
+      }),
+    [Symbol.asyncDispose]: () => witness[Symbol.asyncDispose](),
+  };
 }
 
 type EventFields = Exclude<MessageInitShape<typeof EventSchema>, Event>;
@@ -212,7 +263,7 @@ export async function peerClient(log: TestLog, as: string, grpcPort: number): Pr
 
 export interface TestServer {
   readonly log: TestLog;
-  readonly server: RunningServer;
+  readonly server: RunningAudit;
   readonly caFile: string;
   readonly httpUrl: string;
   mintToken(scopes: readonly string[], claims?: Readonly<Record<string, unknown>>): string;
@@ -220,12 +271,24 @@ export interface TestServer {
   peer(as: string): Promise<Peer>;
   /** A reader of the log; with scopes, as an operator. */
   reader(scopes?: readonly string[]): ReturnType<typeof createClient<typeof LogService>>;
+  /** A client of the HTTP port as that operator, or as nobody. */
+  client<Service extends DescService>(service: Service, operator?: Operator): Client<Service>;
+}
+
+export interface Operator {
+  readonly sub: string;
+  readonly scopes: readonly string[];
 }
 
 /** The real server on a real database; auth is a key and a list. */
-export async function startTestServer(t: Cleanup, clock: Clock = systemClock): Promise<TestServer> {
-  const log = await openTestLog(t);
-  const config = readAuditConfig(await environmentOf(log));
+export async function startTestServer(
+  t: Cleanup,
+  clock: Clock = systemClock,
+  settings: Readonly<Record<string, string>> = {},
+  on?: TestLog,
+): Promise<TestServer> {
+  const log = on ?? (await openTestLog(t));
+  const config = readAuditConfig({ ...(await environmentOf(log)), ...settings });
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const revocations = createRevocationList({ clock });
   const overrides: Overrides = {
@@ -259,6 +322,23 @@ export async function startTestServer(t: Cleanup, clock: Clock = systemClock): P
     const signature = sign("sha256", Buffer.from(signed), { key: privateKey, dsaEncoding: "ieee-p1363" });
     return `${signed}.${signature.toString("base64url")}`;
   };
+  const client = <Service extends DescService>(service: Service, operator?: Operator): Client<Service> =>
+    createClient(
+      service,
+      createConnectTransport({
+        baseUrl: httpUrl,
+        httpVersion: "1.1",
+        interceptors: [
+          (next) => (request) => {
+            if (operator !== undefined) {
+              const token = mintToken(operator.scopes, { sub: operator.sub });
+              request.header.set("authorization", `Bearer ${token}`);
+            }
+            return next(request);
+          },
+        ],
+      }),
+    );
   await until(async () => (await fetch(`http://127.0.0.1:${server.adminPort}/readyz`)).ok, "audit is ready");
   return {
     log,
@@ -271,19 +351,7 @@ export async function startTestServer(t: Cleanup, clock: Clock = systemClock): P
       peers.set(as, peer);
       return peer;
     },
-    reader: (scopes) =>
-      createClient(
-        LogService,
-        createConnectTransport({
-          baseUrl: httpUrl,
-          httpVersion: "1.1",
-          interceptors: [
-            (next) => (request) => {
-              if (scopes !== undefined) request.header.set("authorization", `Bearer ${mintToken(scopes)}`);
-              return next(request);
-            },
-          ],
-        }),
-      ),
+    reader: (scopes) => client(LogService, scopes === undefined ? undefined : { sub: "operator-9", scopes }),
+    client,
   };
 }

@@ -87,6 +87,7 @@ test("the service's tree over the eight leaves of RFC 6962 has the published roo
         purpose: "",
         reason: "",
         detailsSha256: new Uint8Array(),
+        digest: new Uint8Array(),
       },
       preimage: Buffer.of(1),
       salt: Buffer.alloc(32),

@@ -97,6 +97,23 @@ for (const each of accessCases([IngestService, LogService], {
   );
 }
 
+test("NI-32 a service gets the proof of its own events, digest included, and of nobody else's", async () => {
+  const digest = new Uint8Array(32).fill(7);
+  const event = makeEvent({ type: "receipts.signed", digest });
+  await append(event);
+  const as = async (service: string) =>
+    (await audit.peer(service))(LogService).getEventProof({ eventId: event.eventId });
+  const file = await as("registry");
+  const verdict = entryVerifier(publicKeys())({
+    preimage: Buffer.from(file.preimage).toString("base64"),
+    salt: Buffer.from(file.salt).toString("base64"),
+    proofBundle: file.proofBundle,
+  });
+  assert.ok(verdict.ok);
+  assert.deepEqual([verdict.entry.eventId, [...verdict.entry.digest]], [event.eventId, [...digest]]);
+  assert.equal(await reasonOf(as("trust-gateway")), "ENTRY_NOT_FOUND");
+});
+
 test("NI-32 an authentication is in the log with a proof that a separate verifier accepts with public keys alone", async () => {
   const event = makeEvent({
     type: "session.started",

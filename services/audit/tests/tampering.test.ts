@@ -1,14 +1,32 @@
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { join } from "node:path";
 import { before, test } from "node:test";
 import { type Database, transaction } from "@fujie/kit/db";
-import { root } from "@fujie/transparency";
+import { openFileKeyRing } from "@fujie/kit/keys";
+import { entryLeafHash, root } from "@fujie/transparency";
+import { runAudit } from "../../../packages/cli/src/commands/audit.ts";
+import { signCheckpoint } from "../src/log/checkpoints.ts";
 import type { Finding } from "../src/log/index.ts";
 import { verifyLog } from "../src/log/index.ts";
 import { readCheckpoint, readHead } from "../src/log/store.ts";
 import { emptyTree, growTree } from "../src/log/tree.ts";
-import { readLeafHash } from "../src/proofs/published-log.ts";
+import { serveTiles } from "../src/tiles/http.ts";
 import { tilesOf } from "../src/tiles/read-tiles.ts";
-import { makeEvents, ORIGIN, openLeader, openTestLog, type TestLog, usePostgres } from "./fixture.ts";
+import { readOpenings } from "../src/tiles/store.ts";
+import { readWitnessed } from "../src/witnessing/store.ts";
+import {
+  makeEvents,
+  ORIGIN,
+  openLeader,
+  openTestLog,
+  openWitness,
+  silent,
+  type TestLog,
+  temporaryFolder,
+  until,
+  usePostgres,
+} from "./fixture.ts";
 
 usePostgres();
 
@@ -159,27 +177,168 @@ test("a changed tile is found as what it is: neither its entries nor the head fi
   assert.ok(kinds(findings).includes("CHECKPOINT_MISMATCH"));
 });
 
+async function leafHashes(): Promise<Uint8Array[]> {
+  return (await readOpenings(log.db, 0, SIZE)).map(({ preimage, salt }) => entryLeafHash(preimage, salt));
+}
+
 test("a forger who also recomputes the head is found by the signed checkpoint", async () => {
-  const tiles = tilesOf(log.db);
-  const leaves = await Promise.all(Array.from({ length: SIZE }, (_, index) => readLeafHash(tiles, index, SIZE)));
+  const leaves = await leafHashes();
   const cut = leaves.slice(0, SIZE - 1);
   const forged = Buffer.from(root(growTree(emptyTree, cut).tree.frontier)).toString("hex");
   const changes = [
     `DELETE FROM audit.entry WHERE index = ${SIZE - 1}`,
     `DELETE FROM audit.event WHERE index = ${SIZE - 1}`,
     `UPDATE audit.head SET size = ${SIZE - 1}, root = '\\x${forged}'`,
+    "UPDATE audit.tally SET sealed = sealed - 1",
   ];
   assert.deepEqual(kinds(await findingsAfter(changes)), ["CHECKPOINT_MISMATCH"]);
 });
 
+/** What a backup of the earlier state would bring back. */
+const olderState = (): string[] => [
+  `DELETE FROM audit.entry WHERE index >= ${earlier.size}`,
+  `DELETE FROM audit.event WHERE index >= ${earlier.size}`,
+  `UPDATE audit.tally SET sealed = ${earlier.size}`,
+  `UPDATE audit.head SET size = ${earlier.size}, root = '\\x${earlier.root}'`,
+  `UPDATE audit.checkpoint SET size = ${earlier.size}, note = '${earlier.note}'`,
+];
+
 test("a whole database set back to an older state is found with a remembered checkpoint, and only with one", async () => {
   const published = (await readCheckpoint(log.db))?.note ?? "";
-  const changes = [
-    `DELETE FROM audit.entry WHERE index >= ${earlier.size}`,
-    `DELETE FROM audit.event WHERE index >= ${earlier.size}`,
-    `UPDATE audit.head SET size = ${earlier.size}, root = '\\x${earlier.root}'`,
-    `UPDATE audit.checkpoint SET size = ${earlier.size}, note = '${earlier.note}'`,
+  assert.deepEqual(await findingsAfter(olderState()), []);
+  assert.deepEqual(await findingsAfter(olderState(), [published]), [{ kind: "CHECKPOINT_MISMATCH" }]);
+});
+
+test("a changed tally, and a row that a service's outbox lost, are found", async () => {
+  assert.deepEqual(await findingsAfter(["UPDATE audit.tally SET sealed = sealed + 1"]), [{ kind: "TALLY_MISMATCH" }]);
+  const renamed = ["UPDATE audit.tally SET service = 'registry'"];
+  assert.deepEqual(await findingsAfter(renamed), [{ kind: "TALLY_MISMATCH", what: "registry" }]);
+  const missing = ["INSERT INTO audit.reconciliation VALUES ('registry', 10, 0, 1, 0)"];
+  assert.deepEqual(await findingsAfter(missing), [{ kind: "OUTBOX_ROW_MISSING", what: "registry" }]);
+});
+
+// Through the command, as an auditor does it.
+
+const TABLES = ["entry", "event", "tile", "head", "checkpoint", "tally", "witnessed"];
+
+interface Run {
+  readonly code: number;
+  readonly lines: string;
+}
+
+async function runVerify(args: readonly string[]): Promise<Run> {
+  const lines: string[] = [];
+  const keys = ["--keys", log.keys.bundleFile, "--root", log.keys.bundleRootFile];
+  const code = await runAudit(["verify", ...args, ...keys], (line) => void lines.push(line));
+  return { code, lines: lines.join("\n") };
+}
+
+/** Changes the database for everybody, runs the command on it, and puts everything back. */
+async function verifyAfter(changes: readonly string[], args: readonly string[] = []): Promise<Run> {
+  const change = (statements: readonly string[]) =>
+    transaction(superuser, async (tx) => {
+      await tx.query("SET LOCAL session_replication_role = replica");
+      for (const text of statements) await tx.query(text);
+    });
+  await change([...TABLES.map((name) => `CREATE TABLE saved_${name} AS TABLE audit.${name}`), ...changes]);
+  try {
+    return await runVerify(["--database", log.database.url, ...args]);
+  } finally {
+    await change(
+      TABLES.flatMap((name) => [
+        `DELETE FROM audit.${name}`,
+        `INSERT INTO audit.${name} SELECT * FROM saved_${name}`,
+        `DROP TABLE saved_${name}`,
+      ]),
+    );
+  }
+}
+
+/** Another history with the same sizes, whose tiles, head and signed checkpoint fit it: only memory finds it. */
+async function forkedHistory(): Promise<string[]> {
+  const leaves = await leafHashes();
+  const { rows } = await superuser.query<{ preimage: Buffer }>("SELECT preimage FROM audit.entry WHERE index = 77");
+  leaves[77] = entryLeafHash(rows[0]?.preimage ?? Buffer.of(), new Uint8Array(32));
+  const { tree, full } = growTree(emptyTree, leaves);
+  const forged = root(tree.frontier);
+  const ring = openFileKeyRing(log.keys.keysDir("audit"), { service: "audit" });
+  const note = await signCheckpoint(ring, { origin: ORIGIN, size: SIZE, root: forged });
+  const hex = (bytes: Uint8Array) => `'\\x${Buffer.from(bytes).toString("hex")}'`;
+  return [
+    `UPDATE audit.entry SET salt = ${hex(new Uint8Array(32))} WHERE index = 77`,
+    ...full.map(
+      ({ level, index, hashes, root: above }) =>
+        `UPDATE audit.tile SET hashes = ${hex(hashes)}, root = ${hex(above)} WHERE level = ${level} AND index = ${index}`,
+    ),
+    `UPDATE audit.head SET root = ${hex(forged)}`,
+    `UPDATE audit.checkpoint SET note = '${note}'`,
   ];
-  assert.deepEqual(await findingsAfter(changes), []);
-  assert.deepEqual(await findingsAfter(changes, [published]), [{ kind: "CHECKPOINT_MISMATCH" }]);
+}
+
+test("fujie audit verify finds edit, deletion, reordering, insertion, fork and an old backup, made by a superuser", async (t) => {
+  const folder = temporaryFolder(t);
+  const state = join(folder, "state");
+  const remembering = ["--state", state];
+  const first = await verifyAfter([], remembering);
+  assert.equal(first.code, 0, first.lines);
+  assert.match(first.lines, /^UNWITNESSED/m);
+  assert.match(first.lines, /^PROVEN: 600 entries of log\.test\.example\/1/m);
+
+  const [edit = [], , , , , , , deletion = [], reorder = []] = edits.map(([, changes]) => changes);
+  const cases: [changes: readonly string[], found: RegExp][] = [
+    [edit, /^FOUND: ENTRY_ALTERED \(entry 10\)/m],
+    [deletion, /^FOUND: ENTRY_MISSING \(entry 300\)/m],
+    [reorder, /^FOUND: ENTRY_ALTERED \(entry 3\)/m],
+    [edits.at(-1)?.[1] ?? [], /^FOUND: ENTRY_UNSEALED/m],
+    [await forkedHistory(), /^FOUND: FORKED \(remembered: at 600 entries\)/m],
+    [olderState(), /^FOUND: ROLLED_BACK \(remembered: 600 entries, now 590\)/m],
+  ];
+  for (const [changes, found] of cases) {
+    const run = await verifyAfter(changes, remembering);
+    assert.equal(run.code, 1, run.lines);
+    assert.match(run.lines, found);
+    assert.match(run.lines, /^NOT PROVEN/m);
+  }
+  assert.equal((await verifyAfter([], remembering)).code, 0, "what was found was never remembered");
+});
+
+test("SZ-20.3 what a witness saw finds a fork and an old backup for somebody who verifies for the first time", async (t) => {
+  await using witness = await openWitness(t, log);
+  await using witnessing = witness.follow();
+  await until(async () => (await readWitnessed(log.db))?.size === SIZE, "the witness cosigned");
+  assert.ok(witnessing.lagMs("witness.test/1") < 10_000);
+  const witnessed = ["--witness", witness.key, "--witness-url", witness.url];
+  const sound = await verifyAfter([], witnessed);
+  assert.equal(sound.code, 0, sound.lines);
+  assert.match(sound.lines, /^WITNESSED: 600 entries by witness\.test\/1/m);
+  // Whoever puts an old state back takes the served cosignature away as well; the witness itself still knows.
+  const older = await verifyAfter([...olderState(), "DELETE FROM audit.witnessed"], witnessed);
+  assert.equal(older.code, 1);
+  assert.match(older.lines, /^FOUND: ROLLED_BACK \(witnessed, from http/m);
+  const fork = await verifyAfter(await forkedHistory(), witnessed);
+  assert.match(fork.lines, /^FOUND: FORKED \(witnessed/m);
+  const stranger = await verifyAfter([], ["--witness", witness.strangersKey]);
+  assert.equal(stranger.code, 1);
+  assert.match(stranger.lines, /^FOUND: WITNESS_MISSING/m);
+});
+
+test("from its tiles alone, without an account, the log is verified over HTTP, and a changed tile is found", async (t) => {
+  const server = createServer(serveTiles({ db: log.db, tiles: tilesOf(log.db), log: silent }));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => server.close());
+  const address = server.address();
+  const url = `http://127.0.0.1:${typeof address === "object" ? address?.port : 0}/log`;
+  const sound = await runVerify(["--log", url]);
+  assert.equal(sound.code, 0, sound.lines);
+  const altered = "UPDATE audit.tile SET hashes = set_byte(hashes, 40, get_byte(hashes, 40) # 1) WHERE index = 1";
+  const change = () =>
+    transaction(superuser, async (tx) => {
+      await tx.query("SET LOCAL session_replication_role = replica");
+      await tx.query(altered);
+    });
+  await change();
+  const found = await runVerify(["--log", url]).finally(change);
+  assert.equal(found.code, 1);
+  assert.match(found.lines, /^FOUND: ENTRY_ALTERED \(entry 257\)/m);
+  assert.match(found.lines, /^FOUND: CHECKPOINT_MISMATCH/m);
 });

@@ -83,6 +83,14 @@ async function serveAuth(runtime: Runtime, config: Config, overrides: Overrides)
       apply: (tx, event, atMs) => applyChange(context, tx, event, atMs),
     }),
   );
+  runtime.use(
+    runtime.telemetry.observeGauge(
+      "fujie.feed.lag",
+      "Milliseconds since the followed feed was known to be complete",
+      () => clock.nowMs() - follower.freshAtMs(),
+      { topic: CHANGES_TOPIC },
+    ),
+  );
   const openid = createOpenidProvider(context);
   // A setting that the OpenID library refuses keeps the service from starting, not the first user from signing in.
   openid.current();

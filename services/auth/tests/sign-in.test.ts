@@ -178,6 +178,25 @@ test("brute force: two replicas share the count, the wait is told, and it ends b
   await signIn(cli, platform.issuer, person, { scope: SCOPE });
 });
 
+test("who got the password right while the registry was away is not throttled once it is back; who guessed, is", async () => {
+  const patient = await register("patient.person");
+  const guessed = await register("guessed.meanwhile");
+  platform.registry.away = true;
+  const { browser, page } = await openPage();
+  const reasonFor = async (body: object) => (await refusalOf(await browser.postJson(`${page}/password`, body))).reason;
+  try {
+    for (let attempt = 0; attempt < 12; attempt += 1) assert.equal(await reasonFor(patient), "DEPENDENCY_UNAVAILABLE");
+    for (let attempt = 0; attempt < 10; attempt += 1) {
+      assert.equal(await reasonFor({ ...guessed, password: `guess number ${attempt}` }), "CREDENTIALS_INVALID");
+    }
+    assert.equal(await reasonFor(guessed), "SIGN_IN_THROTTLED");
+  } finally {
+    platform.registry.away = false;
+  }
+  await signIn(cli, platform.issuer, patient, { scope: SCOPE });
+  assert.equal(await reasonFor(guessed), "SIGN_IN_THROTTLED");
+});
+
 test("brute force: a browser that signed in before is not kept out by strangers", async () => {
   const person = await register("besieged.person");
   const { browser } = await signIn(cli, platform.issuer, person, { scope: SCOPE });

@@ -1,4 +1,5 @@
 import type { Client } from "@connectrpc/connect";
+import type { CaseService } from "@fujie/api/fujie/audit/v1/cases";
 import type { EvidenceService } from "@fujie/api/fujie/trust/v1/evidence";
 import type { PolicyService } from "@fujie/api/fujie/trust/v1/policy";
 import type { Clock } from "@fujie/kit/clock";
@@ -20,6 +21,8 @@ export interface Context {
   /** The trust-gateway, called by mutual TLS alone: the registry asks on the platform's own ground. */
   readonly evidence: Client<typeof EvidenceService>;
   readonly policy: Client<typeof PolicyService>;
+  /** Audit's assistance cases, asked by mutual TLS alone. */
+  readonly assistance: Client<typeof CaseService>;
   readonly periods: Periods;
   readonly ceremony: CeremonySettings;
 }

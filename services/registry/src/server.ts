@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { CaseService } from "@fujie/api/fujie/audit/v1/cases";
 import { FeedService } from "@fujie/api/fujie/feed/v1/feed";
 import { AccountService } from "@fujie/api/fujie/registry/v1/accounts";
 import { ApplicationService } from "@fujie/api/fujie/registry/v1/applications";
@@ -6,9 +7,11 @@ import { ConsentService } from "@fujie/api/fujie/registry/v1/consents";
 import { CounterService } from "@fujie/api/fujie/registry/v1/counter";
 import { DelegationService } from "@fujie/api/fujie/registry/v1/delegation";
 import { DirectoryService } from "@fujie/api/fujie/registry/v1/directory";
+import { DisclosureService } from "@fujie/api/fujie/registry/v1/disclosures";
 import { OperatorService } from "@fujie/api/fujie/registry/v1/operators";
 import { OrganisationService } from "@fujie/api/fujie/registry/v1/organisations";
 import { RegistrationService } from "@fujie/api/fujie/registry/v1/registrations";
+import { BlockService, ClaimPolicyService, SourceService } from "@fujie/api/fujie/registry/v1/sources";
 import { EvidenceService } from "@fujie/api/fujie/trust/v1/evidence";
 import { PolicyService } from "@fujie/api/fujie/trust/v1/policy";
 import { isLoopback } from "@fujie/kit/config";
@@ -18,14 +21,17 @@ import { openRuntime, type Runtime, type RuntimeOverrides, serve } from "@fujie/
 import { handler, type RunningServer } from "@fujie/kit/serve";
 import { accountService } from "./accounts/rpc.ts";
 import { applicationService } from "./applications/rpc.ts";
+import { blockService } from "./blocks/rpc.ts";
 import { CHANGES_TOPIC } from "./changes/publish.ts";
 import { snapshotChanges } from "./changes/snapshot.ts";
+import { claimPolicyService } from "./claim-policies/rpc.ts";
 import { periodsOf, type RegistryConfig } from "./config.ts";
 import { consentOwners, consentService } from "./consents/rpc.ts";
 import type { Context } from "./context.ts";
 import { counterService } from "./counter/rpc.ts";
 import { delegationService } from "./delegation/rpc.ts";
 import { directoryService } from "./directory/rpc.ts";
+import { disclosureService } from "./disclosures/rpc.ts";
 import { applyDecision, askEverythingAgain, VERIFICATIONS_TOPIC } from "./gateway/follow.ts";
 import { offerCeremony } from "./operators/ceremony.ts";
 import { operatorService } from "./operators/rpc.ts";
@@ -33,6 +39,7 @@ import { organisationService } from "./organisations/rpc.ts";
 import { startPolicyPush } from "./policy/push.ts";
 import { bumpPolicy, setEnabledSources } from "./policy/store.ts";
 import { registrationOwners, registrationService } from "./registrations/rpc.ts";
+import { sourceService } from "./sources/rpc.ts";
 import { changingSweeps, purges } from "./sweeps/sweeps.ts";
 
 /** All services that the registry serves, for the suites that go over every method. */
@@ -46,11 +53,15 @@ export const registryServices = [
   ApplicationService,
   OperatorService,
   DirectoryService,
+  SourceService,
+  BlockService,
+  ClaimPolicyService,
+  DisclosureService,
 ] as const;
 
 export const migrationsDir = join(import.meta.dirname, "../migrations");
 
-const SCHEMA_AT_LEAST = 1;
+const SCHEMA_AT_LEAST = 4;
 const SWEEP_EVERY_MS = 5_000;
 const SWEEP_BATCH_MAX = 50;
 /** A document of 3 MiB, in base64 when it comes as JSON, with the operator's certificates. */
@@ -122,6 +133,7 @@ function createContext(runtime: Runtime, config: RegistryConfig): Context {
     ring,
     evidence: gateway(EvidenceService),
     policy: gateway(PolicyService),
+    assistance: runtime.peer("audit")(CaseService),
     periods: periodsOf(config),
     ceremony: {
       file: config.ceremonyFile,
@@ -141,6 +153,10 @@ function handlersOf(context: Context) {
     handler(ApplicationService, applicationService(context)),
     handler(OperatorService, operatorService(context)),
     handler(DirectoryService, directoryService(context)),
+    handler(SourceService, sourceService(context)),
+    handler(BlockService, blockService(context)),
+    handler(ClaimPolicyService, claimPolicyService(context)),
+    handler(DisclosureService, disclosureService(context)),
   ];
 }
 

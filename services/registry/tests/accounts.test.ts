@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, beforeEach, test } from "node:test";
-import { AccountService, AccountState } from "@fujie/api/fujie/registry/v1/accounts";
+import { type DescMessage, fromBinary, getOption } from "@bufbuild/protobuf";
+import { DataClass, data } from "@fujie/api/fujie/options/v1/options";
+import { AccountService, AccountState, SuspensionReason } from "@fujie/api/fujie/registry/v1/accounts";
 import { ConsentService } from "@fujie/api/fujie/registry/v1/consents";
-import { DelegationService } from "@fujie/api/fujie/registry/v1/delegation";
+import { DelegationService, Role } from "@fujie/api/fujie/registry/v1/delegation";
 import { DirectoryService } from "@fujie/api/fujie/registry/v1/directory";
+import { AccountChangedSchema } from "@fujie/api/fujie/registry/v1/events";
 import { OrganisationService } from "@fujie/api/fujie/registry/v1/organisations";
 import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
 import {
@@ -42,7 +45,8 @@ const cancel = (claims: Claims, overrides = {}) =>
 const pairwise = async (accountId: string) =>
   (await world.peer(DirectoryService).getPairwiseSubject({ accountId, sector: "fund.example" })).subject;
 
-const subjectOf = (accountId: string) => world.peer(DirectoryService).getSubject({ accountId, organisationId: "" });
+const subjectOf = (accountId: string, organisationId = "") =>
+  world.peer(DirectoryService).getSubject({ accountId, organisationId });
 
 test("SZ-18.1 cancelling needs fresh authentication and a confirmation", async () => {
   const { claims, accountId } = await becomeRealName(world, staff, somebody(number));
@@ -128,6 +132,73 @@ test("SZ-18.1 what must be kept stays encrypted until its time is over, and is u
   assert.deepEqual(await kept(), { keys: 0, documents: 0 });
 });
 
+const accounts = () => world.peer(AccountService);
+const suspend = (accountId: string, more = {}, claims: Claims = staff.security) => {
+  const reason = SuspensionReason.CREDENTIALS_COMPROMISED;
+  return accounts().suspendAccount({ requestId: randomUUID(), accountId, reason, ...more }, world.as(claims));
+};
+const resume = (accountId: string, claims: Claims = staff.security) =>
+  accounts().resumeAccount({ requestId: randomUUID(), accountId }, world.as(claims));
+
+test("SZ-18.2 a suspended account can do nothing, auth is told, and its consents and codes are void; resumed, it is what it was", async () => {
+  const { applicationId } = await registerApplication(world, staff);
+  const { accountId, claims, enrolmentCode } = await becomeRealName(world, staff, somebody(number));
+  const { organisationId } = await registerOrganisation(world, claims, { uscc: uscc(number), name: "停用有限公司" });
+  const consent = { applicationId, purpose: "housing-fund.withdrawal", claimType: ClaimType.PERSON_TWO_ELEMENT };
+  const grant = () =>
+    world.peer(ConsentService).grantConsent({ requestId: randomUUID(), ...consent }, world.as(claims));
+  await grant();
+
+  const requestId = randomUUID();
+  const first = await suspend(accountId, { requestId });
+  assert.deepEqual(await suspend(accountId, { requestId }), first, "a repetition changes nothing");
+  const subject = await subjectOf(accountId);
+  assert.deepEqual([subject.state, subject.level], [AccountState.SUSPENDED, 1]);
+  const { rows } = await world.admin.query<{ value: Uint8Array }>(
+    "SELECT value FROM kit.feed_event WHERE topic = 'registry.changes' ORDER BY tx DESC, seq DESC LIMIT 1",
+  );
+  const change = fromBinary(AccountChangedSchema, rows[0]?.value ?? new Uint8Array());
+  assert.deepEqual([change.accountId, change.state, change.level], [accountId, AccountState.SUSPENDED, 1]);
+  await assert.rejects(grant(), because("LEVEL_TOO_LOW"));
+  await assert.rejects(cancel(claims), because("ACCOUNT_STATE_INVALID"));
+  const listed = await world.peer(ConsentService).listConsents({}, world.as(claims));
+  assert.ok(listed.consents.every(({ withdrawTime }) => withdrawTime !== undefined));
+  const event = await world.recorded("account.suspended", "SUCCESS", accountId);
+  assert.deepEqual(event.details, { reason: "CREDENTIALS_COMPROMISED" });
+
+  await resume(accountId);
+  const again = await subjectOf(accountId, organisationId);
+  assert.deepEqual([again.state, again.level, again.role], [AccountState.ACTIVE, 3, Role.LEGAL_REPRESENTATIVE]);
+  await world.recorded("account.resumed", "SUCCESS", accountId);
+  const redeem = world.peer(DirectoryService).redeemEnrolment({ enrolmentCode, requestId: "one-use-only" });
+  await assert.rejects(redeem, because("ENROLMENT_INVALID"));
+});
+
+test("SZ-18.2 only a security administrator suspends, with a reason, and only a live real-name account", async () => {
+  const { accountId, claims } = await becomeRealName(world, staff, somebody(number));
+  const scope = "registry.accounts.suspend";
+  await assert.rejects(suspend(accountId, {}, staff.system), because("SCOPE_MISSING"));
+  for (const other of [staff.system, staff.counter, claims]) {
+    await assert.rejects(suspend(accountId, {}, { ...other, scope }), because("SCOPE_MISSING"));
+    await assert.rejects(resume(accountId, { ...other, scope }), because("SCOPE_MISSING"));
+  }
+  for (const reason of [SuspensionReason.UNSPECIFIED, 99]) {
+    await assert.rejects(suspend(accountId, { reason }), because("FIELD_INVALID"));
+  }
+  await assert.rejects(suspend(randomUUID()), because("ACCOUNT_NOT_FOUND"));
+  await assert.rejects(resume(randomUUID()), because("ACCOUNT_NOT_FOUND"));
+  await assert.rejects(resume(accountId), because("ACCOUNT_STATE_INVALID"));
+  assert.equal((await subjectOf(accountId)).state, AccountState.ACTIVE);
+  const pending = await registerPerson(world, somebody(number + 50));
+  await assert.rejects(suspend(pending.accountId), because("ACCOUNT_STATE_INVALID"));
+  const both = await Promise.allSettled([suspend(accountId), suspend(accountId)]);
+  assert.equal(both.filter(({ status }) => status === "fulfilled").length, 1);
+  await resume(accountId);
+  await cancel(claims);
+  await assert.rejects(suspend(accountId), because("ACCOUNT_STATE_INVALID"));
+  await assert.rejects(resume(accountId), because("ACCOUNT_STATE_INVALID"), "what is cancelled does not come back");
+});
+
 test("SZ-15.1 a database trigger refuses every way of changing who somebody is, the administrator's too", async () => {
   const { accountId } = await becomeRealName(world, staff, somebody(number));
   const other = await becomeRealName(world, staff, somebody(number + 50));
@@ -152,11 +223,16 @@ test("SZ-15.1 a database trigger refuses every way of changing who somebody is, 
   await assert.rejects(world.admin.query(revive), /immutable/);
 });
 
-test("SZ-15.1 no request of the platform has a field that could change an identifier: there is no update", async () => {
+test("SZ-15.1 no request of the platform has a field that could change an identifier: there is no update of a subject", async () => {
   const { registryServices } = await import("../src/server.ts");
-  const methods = registryServices.flatMap((service) => service.methods.map(({ name }) => name));
+  const isSensitive = ({ fields }: DescMessage): boolean =>
+    fields.some((field) => getOption(field, data) === DataClass.SENSITIVE);
+  const changing = registryServices
+    .flatMap((service) => service.methods)
+    .filter(({ name }) => /^(?:Update|Change|Set|Rename|Merge|Put|Replace)/.test(name));
+  assert.ok(changing.some(({ name }) => name === "UpdateApplication"));
   assert.deepEqual(
-    methods.filter((name) => /^(?:Update|Change|Set|Rename|Merge)/.test(name)),
+    changing.filter(({ input }) => isSensitive(input)),
     [],
   );
 });

@@ -47,7 +47,7 @@ export interface Staff {
 
 const SYSTEM_SCOPES =
   "registry.applications.write registry.operators.propose registry.operators.read registry.accounts.read";
-const SECURITY_SCOPES = "registry.operators.approve registry.operators.read";
+const SECURITY_SCOPES = "registry.operators.approve registry.operators.read registry.accounts.suspend";
 
 /** Runs the ceremony and appoints a counter operator. */
 export async function appointStaff(world: World): Promise<Staff> {

@@ -9,7 +9,7 @@ import { ConsentService } from "@fujie/api/fujie/registry/v1/consents";
 import { DirectoryService } from "@fujie/api/fujie/registry/v1/directory";
 import { ConsentGrantSchema, SignedConsentGrantSchema } from "@fujie/api/fujie/trust/v1/consent";
 import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
-import { canonicalElements } from "@fujie/identity";
+import { canonicalElements, digestFaceImage } from "@fujie/identity";
 import {
   appointStaff,
   because,
@@ -95,6 +95,31 @@ test("NI-13 no grant for what is not registered, suspended or no claim of a pers
   await assert.rejects(grant(claims, applicationId), because("APPLICATION_SUSPENDED"));
   const unproven = await registerPerson(world, somebody(number + 1));
   await assert.rejects(grant(person(unproven.accountId), applicationId), because("LEVEL_TOO_LOW"));
+});
+
+test("NI-14, NI-32 a person consents to one face, card or number, and the grant is for no other", async () => {
+  const claimTypes = [ClaimType.PERSON_FACE, ClaimType.PERSON_CARRIER];
+  const { applicationId } = await registerApplication(world, staff, {
+    purposes: [{ purpose: PURPOSE, claimTypes, legalBases: [] }],
+  });
+  const { citizenId, name: personName } = somebody(number);
+  const { claims } = await becomeRealName(world, staff, somebody(number));
+  const faceImage = Buffer.from("a picture").toString("base64");
+  const faceImageDigest = new Uint8Array(Buffer.from(digestFaceImage(faceImage), "hex"));
+  const given = await grant(claims, applicationId, { claimType: ClaimType.PERSON_FACE, faceImageDigest });
+  const signed = fromBinary(SignedConsentGrantSchema, Buffer.from(given.consentGrant, "base64url"));
+  const read = fromBinary(ConsentGrantSchema, signed.grant);
+  assert.equal(read.claimType, ClaimType.PERSON_FACE);
+  const fits = (image: string) => {
+    const elements = canonicalElements({ type: "PERSON_FACE", citizenId, personName, faceImage: image });
+    return world.gatewayRing.hmacMatches("consent-elements", elements, read.elementsHmac);
+  };
+  assert.ok(fits(faceImage));
+  assert.ok(!fits(Buffer.from("another picture").toString("base64")));
+  const carrier = { claimType: ClaimType.PERSON_CARRIER };
+  await assert.rejects(grant(claims, applicationId, carrier), because("CLAIM_INCOMPLETE"));
+  await assert.rejects(grant(claims, applicationId, { ...carrier, phone: "12800138000" }), because("PHONE_INVALID"));
+  await assert.rejects(grant(claims, applicationId), because("PURPOSE_NOT_REGISTERED"));
 });
 
 test("a grant is shown once: its repetition tells so and gives no second one", async () => {

@@ -104,7 +104,13 @@ describe("with staff", () => {
     const { operatorId } = await decide(proposalId);
     await assert.rejects(decide(proposalId), because("PROPOSAL_STATE_INVALID"));
     const appointed = await world.peer(DirectoryService).getOperator({ operatorId });
-    assert.deepEqual(appointed.scopes, ["audit.read"]);
+    assert.deepEqual(appointed.scopes, [
+      "audit.read",
+      "audit.hold",
+      "audit.incidents",
+      "audit.calendar",
+      "audit.cases.propose",
+    ]);
 
     const late = await propose(
       world,

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, beforeEach, test } from "node:test";
+import { fromBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { DelegationService, Role } from "@fujie/api/fujie/registry/v1/delegation";
 import { DirectoryService } from "@fujie/api/fujie/registry/v1/directory";
+import { MembershipChangedSchema } from "@fujie/api/fujie/registry/v1/events";
 import { OrganisationService, OrganisationState } from "@fujie/api/fujie/registry/v1/organisations";
 import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
 import { DomainError } from "@fujie/kit/errors";
@@ -305,4 +307,92 @@ test("a page token is bound to its list, and a page size is checked", async () =
     world.peer(DelegationService).listRoles({ organisationId, ...more }, world.as(boss.claims));
   await assert.rejects(list({ pageSize: -1 }), because("PAGE_SIZE_INVALID"));
   await assert.rejects(list({ pageToken: "bm90LW91cnM.bm90LW91cnM" }), because("PAGE_TOKEN_INVALID"));
+});
+
+const cancelOrganisation = (claims: Claims, organisationId: string, more = {}) =>
+  world
+    .peer(OrganisationService)
+    .cancelOrganisation({ requestId: randomUUID(), organisationId, confirmed: true, ...more }, world.as(claims));
+
+const liveRoles = async (organisationId: string) => {
+  const text = `SELECT count(*)::integer AS count FROM delegation WHERE organisation_id = $1 AND ended_at IS NULL`;
+  return (await world.admin.query<{ count: number }>({ text, values: [organisationId] })).rows[0]?.count;
+};
+
+const name = (claims: Claims, organisationId: string, loginName: string, role: Role.ADMINISTRATOR | Role.CLERK) =>
+  world
+    .peer(DelegationService)
+    .grantRole({ requestId: randomUUID(), organisationId, loginName, role }, world.as(claims));
+
+test("SZ-18.1 only its legal representative cancels an organisation, freshly signed in and on purpose", async () => {
+  const { organisationId, claims } = await owner();
+  const administrator = await someone(number + 1);
+  await name(claims, organisationId, somebody(number + 1).loginName, Role.ADMINISTRATOR);
+  const stranger = await someone(number + 2);
+  await assert.rejects(cancelOrganisation({ ...claims, age: 301 }, organisationId), because("STEP_UP_REQUIRED"));
+  await assert.rejects(
+    cancelOrganisation(claims, organisationId, { confirmed: false }),
+    because("CONFIRMATION_REQUIRED"),
+  );
+  const pretending = acting(administrator.claims, organisationId, "LEGAL_REPRESENTATIVE");
+  await assert.rejects(cancelOrganisation(pretending, organisationId), because("ROLE_FORBIDDEN"));
+  const nobody = acting(stranger.claims, organisationId, "LEGAL_REPRESENTATIVE");
+  await assert.rejects(cancelOrganisation(nobody, organisationId), because("ROLE_FORBIDDEN"));
+  const elsewhere = acting(claims, randomUUID(), "LEGAL_REPRESENTATIVE");
+  await assert.rejects(cancelOrganisation(elsewhere, organisationId), because("OBJECT_FORBIDDEN"));
+  await world.recorded("organisation.cancelled", "REFUSED");
+  assert.equal(await liveRoles(organisationId), 2);
+});
+
+test("SZ-18.1 SZ-18.2 SZ-18.3 a cancelled organisation has no roles left, auth is told of each, and registering again is a new one", async () => {
+  const { accountId, organisationId, claims } = await owner();
+  const administrator = await someone(number + 1);
+  const clerk = await someone(number + 2);
+  await name(claims, organisationId, somebody(number + 1).loginName, Role.ADMINISTRATOR);
+  const asAdministrator = acting(administrator.claims, organisationId, "ADMINISTRATOR");
+  await name(asAdministrator, organisationId, somebody(number + 2).loginName, Role.CLERK);
+
+  const requestId = randomUUID();
+  const first = await cancelOrganisation(claims, organisationId, { requestId });
+  assert.deepEqual(await cancelOrganisation(claims, organisationId, { requestId }), first);
+  await assert.rejects(cancelOrganisation(claims, organisationId), because("ROLE_FORBIDDEN"));
+  const { rows } = await world.admin.query<{ value: Uint8Array }>(
+    `SELECT value FROM kit.feed_event WHERE topic = 'registry.changes' AND type_url LIKE '%MembershipChanged'
+     ORDER BY tx DESC, seq DESC LIMIT 3`,
+  );
+  const told = rows.map(({ value }) => fromBinary(MembershipChangedSchema, value));
+  assert.ok(told.every((change) => change.organisationId === organisationId && change.role === Role.UNSPECIFIED));
+  const everybody = [accountId, administrator.accountId, clerk.accountId];
+  assert.deepEqual(new Set(told.map((change) => change.accountId)), new Set(everybody));
+  for (const each of everybody) {
+    const subject = await subjectOf(each, organisationId);
+    assert.deepEqual([subject.level, subject.role, subject.memberships], [2, Role.UNSPECIFIED, []]);
+  }
+  const read = world.peer(OrganisationService).getOrganisation({ organisationId }, world.as(claims));
+  await assert.rejects(read, because("OBJECT_FORBIDDEN"));
+  const late = name(asAdministrator, organisationId, somebody(number).loginName, Role.CLERK);
+  await assert.rejects(late, because("ROLE_FORBIDDEN"));
+  await world.recorded("organisation.cancelled", "SUCCESS", organisationId);
+
+  const again = await registerOrganisation(world, { ...claims, level: 2 }, organisation());
+  assert.notEqual(again.organisationId, organisationId);
+  assert.equal(await liveRoles(again.organisationId), 1, "nobody comes back but who proves it anew");
+  assert.equal((await subjectOf(accountId, again.organisationId)).level, 3);
+});
+
+test("SZ-18.1 a role that is given while the organisation is cancelled does not outlive it", async () => {
+  const { organisationId, claims } = await owner();
+  const administrator = await someone(number + 1);
+  await name(claims, organisationId, somebody(number + 1).loginName, Role.ADMINISTRATOR);
+  const asAdministrator = acting(administrator.claims, organisationId, "ADMINISTRATOR");
+  for (const n of [2, 3, 4]) await someone(number + n);
+  const giving = [2, 3, 4].map((n) =>
+    name(asAdministrator, organisationId, somebody(number + n).loginName, Role.CLERK),
+  );
+  const [, cancelled] = await Promise.allSettled([
+    Promise.allSettled(giving),
+    cancelOrganisation(claims, organisationId),
+  ]);
+  assert.equal(cancelled?.status, "fulfilled");
+  assert.equal(await liveRoles(organisationId), 0);
 });

@@ -7,15 +7,16 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { anyPack, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { CallOptions, Client } from "@connectrpc/connect";
+import { type AssistanceCaseSchema, CaseService } from "@fujie/api/fujie/audit/v1/cases";
 import { Outcome as AuditOutcome, type Event, IngestService } from "@fujie/api/fujie/audit/v1/ingest";
 import { FeedService } from "@fujie/api/fujie/feed/v1/feed";
+import { SignatureFormat } from "@fujie/api/fujie/trust/v1/certificate";
 import {
   type CollectEvidenceRequest,
   EvidenceService,
-  SignatureFormat,
   Verdict,
   type VerificationDecided,
   VerificationDecidedSchema,
@@ -67,6 +68,8 @@ export interface World extends AsyncDisposable {
   readonly registry: RunningRegistry;
   readonly gateway: Gateway;
   readonly events: Event[];
+  /** Audit's assistance cases, by id; "away" makes audit fail. */
+  readonly cases: Map<string, MessageInitShape<typeof AssistanceCaseSchema> | "away">;
   readonly time: ManualTime;
   /** As the registry's runtime role. */
   readonly db: Database;
@@ -151,7 +154,22 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
     },
     async *streamEvents() {},
   });
-  const audit = await serveNeighbour("audit", [ingest]);
+  const cases: World["cases"] = new Map();
+  const unserved = () => Promise.reject(new DomainError("METHOD_UNKNOWN"));
+  const assistance = handler(CaseService, {
+    getCase: ({ caseId }) => {
+      const found = cases.get(caseId);
+      if (found === undefined) throw new DomainError("CASE_NOT_FOUND");
+      if (found === "away") throw new DomainError("DEPENDENCY_UNAVAILABLE");
+      return { case: found };
+    },
+    openCase: unserved,
+    decideCase: unserved,
+    listCases: unserved,
+    getCaseDocument: unserved,
+    releaseLog: unserved,
+  });
+  const audit = await serveNeighbour("audit", [ingest, assistance]);
 
   const gateway = createGateway(time, db);
   const gatewayRing = stack.use(openFileKeyRing(keys.keysDir("trust-gateway"), { service: "trust-gateway", clock }));
@@ -228,6 +246,7 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
     },
     gateway: gateway.gateway,
     events,
+    cases,
     time,
     db,
     admin,

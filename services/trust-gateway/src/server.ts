@@ -1,60 +1,72 @@
 import { fileURLToPath } from "node:url";
+import { LogService } from "@fujie/api/fujie/audit/v1/log";
 import { EvidenceService } from "@fujie/api/fujie/trust/v1/evidence";
 import { PolicyService } from "@fujie/api/fujie/trust/v1/policy";
+import { UsageService } from "@fujie/api/fujie/trust/v1/usage";
 import { VerificationService } from "@fujie/api/fujie/trust/v1/verification";
-import { isUuid } from "@fujie/kit/db";
+import { isUuid, type PurgeTask, startPurging } from "@fujie/kit/db";
+import { purgeFeeds } from "@fujie/kit/feed";
 import { openRuntime, type Runtime, type RuntimeOverrides, serve } from "@fujie/kit/runtime";
 import { handler, type RunningServer } from "@fujie/kit/serve";
+import { raiseCrlNumbers, readCrlNumbers } from "./certificates/store.ts";
 import type { Config } from "./config.ts";
-import type { Context } from "./context.ts";
+import type { Alarms, Context } from "./context.ts";
 import { evidenceService } from "./evidence/rpc.ts";
 import { purgeEvidence } from "./evidence/store.ts";
 import { purgeGrantUses } from "./grants/store.ts";
-import { type ClaimRules, defaultClaimRules } from "./plan/rules.ts";
 import { presentPolicy } from "./policy/present.ts";
 import { policyService } from "./policy/rpc.ts";
-import { createReceiptSigner } from "./receipts/signer.ts";
+import { sourceTerms } from "./policy/rules.ts";
+import { observeExpiry } from "./sources/certificate-authority/expiry.ts";
 import { createCoalescer } from "./sources/coalesce.ts";
 import { readSourcesFile } from "./sources/file.ts";
 import { openSources } from "./sources/index.ts";
 import { meterSource } from "./sources/meter.ts";
+import { createCallBook } from "./usage/book.ts";
+import { ledgerTasks } from "./usage/reconcile.ts";
+import { usageService } from "./usage/rpc.ts";
+import { keepPrices, purgeUsage } from "./usage/store.ts";
 import { createDecisions } from "./verifications/decisions.ts";
-import { verificationService } from "./verifications/rpc.ts";
+import { verificationMethods } from "./verifications/rpc.ts";
+import { TOPIC_PREFIX } from "./verifications/rules.ts";
 import { createRunningTasks } from "./verifications/running.ts";
-import { FEED_TOPIC } from "./verifications/settle.ts";
 import { eraseOldSalts, findOwner, purgeVerifications } from "./verifications/store.ts";
 import { startSweeper } from "./verifications/sweep.ts";
+import { createWriter, FEED_TOPIC } from "./verifications/writer.ts";
 
 export { type Config, readGatewayConfig } from "./config.ts";
 
 export const SERVICE = "trust-gateway";
 export const migrationsDir = fileURLToPath(new URL("../migrations", import.meta.url));
-const SCHEMA_AT_LEAST = 1;
+const SCHEMA_AT_LEAST = 4;
 
 const DAY_MS = 86_400_000;
-/** Longer than asking every source with all its retries can take. */
-const LEASE_MS = 60_000;
+const FEED_KEEP_MS = 7 * DAY_MS;
+/** How long the figures that sources and applications settle by are kept. */
+const USAGE_KEEP_MS = 1_100 * DAY_MS;
+const LEDGER_EVERY_MS = 5_000;
+const LEDGER_BATCH_MAX = 1_000;
+/** Longer than asking every source takes; where it is not, a second asker repeats the same bizSeq, which harms nobody. */
+const LEASE_MS = 15_000;
 const RETRY_BASE_MS = 100;
 const BREAKER_WINDOW_MS = 10_000;
 const BREAKER_CALLS_MIN = 20;
 
-export interface Overrides extends RuntimeOverrides {
-  /** Who may speak for which claim; the default where absent. */
-  readonly claimRules?: ClaimRules;
-}
+export type Overrides = RuntimeOverrides;
 
 /** Starts the gateway: sources, sweeper, listeners. Disposing it drains and closes everything. */
 export async function startTrustGateway(config: Config, overrides: Overrides = {}): Promise<RunningServer> {
   await using opening = new AsyncDisposableStack();
   const runtime = opening.use(await openRuntime({ service: SERVICE, config, overrides }));
   const stopping = new AbortController();
-  const context = openContext(runtime, config, overrides, stopping.signal);
+  const context = openContext(runtime, config, stopping.signal);
   const { db, clock } = context;
   const server = await serve(runtime, {
-    handlers: [
-      handler(VerificationService, verificationService(context)),
+    handlers: (feed) => [
+      handler(VerificationService, { ...verificationMethods(context, feed) }),
       handler(EvidenceService, evidenceService(context)),
       handler(PolicyService, policyService(context)),
+      handler(UsageService, usageService(context)),
     ],
     owners: {
       verification: async (id) => {
@@ -69,30 +81,40 @@ export async function startTrustGateway(config: Config, overrides: Overrides = {
       salts: (max) => eraseOldSalts(db, clock.nowMs(), max),
       verifications: (max) => purgeVerifications(db, clock.nowMs(), max),
       evidence: (max) => purgeEvidence(db, clock.nowMs(), max),
+      usage: (max) => purgeUsage(db, dayOf(clock.nowMs() - USAGE_KEEP_MS), max),
+      "feeds of applications": (max) => purgeFeeds(db, TOPIC_PREFIX, clock.nowMs() - FEED_KEEP_MS, max),
     },
   });
   runtime.use(startSweeper(context, { everyMs: config.pendingSweepMs, batchMax: config.pendingBatchMax }));
+  const ledger = { prices: keepPricesOnce(context), ...ledgerTasks(context) };
+  const { log, timers } = context;
+  runtime.use(startPurging({ tasks: ledger, everyMs: LEDGER_EVERY_MS, batchMax: LEDGER_BATCH_MAX, log, timers }));
   // Closed first: what waits to ask a source again would hold up the rest.
   runtime.use({ [Symbol.dispose]: () => stopping.abort() });
   opening.move();
   return server;
 }
 
-function openContext(
-  runtime: Runtime,
-  config: Config,
-  { claimRules = defaultClaimRules }: Overrides,
-  stopping: AbortSignal,
-): Context {
-  const { clock, timers, log, db, ring, bundle, ephemeral, identity, telemetry } = runtime;
+function openContext(runtime: Runtime, config: Config, stopping: AbortSignal): Context {
+  const { clock, timers, log, db, ring, bundle, ephemeral, identity, telemetry, peer } = runtime;
+  const policy = presentPolicy({ db, clock });
+  const calls = createCallBook();
   const sources = runtime.use(
     openSources(readSourcesFile(config.sourcesFile, config.environment), {
       clock,
       timers,
       identity,
       stopping,
+      around: calls.around,
+      ephemeral,
+      terms: async (sourceId) => sourceTerms(await policy.current(), sourceId),
       meter: (source) => meterSource(source, telemetry),
       allowHosts: config.egressAllowHosts?.split(",") ?? [],
+      allowFictional: config.environment === "sandbox",
+      crlNumbers: {
+        read: (issuers) => readCrlNumbers(db, issuers),
+        raise: (numbers) => raiseCrlNumbers(db, numbers),
+      },
       limits: {
         concurrencyMax: config.sourceConcurrencyMax,
         queueMax: config.sourceQueueMax,
@@ -105,6 +127,8 @@ function openContext(
       },
     }),
   );
+  const profiles = sources.authorities.map(({ profile }) => profile);
+  runtime.use(observeExpiry(profiles, telemetry, clock));
   return {
     environment: config.environment,
     clock,
@@ -115,22 +139,48 @@ function openContext(
     bundle,
     ephemeral,
     sources,
-    claimRules,
     coalescer: createCoalescer(),
-    policy: presentPolicy({ db, clock }),
-    receipts: createReceiptSigner(ring),
+    calls,
+    policy,
+    auditLog: peer("audit")(LogService),
+    alarms: openAlarms(telemetry),
+    writer: createWriter({ db, ring, clock }),
     decisions: createDecisions(timers),
     tasks: runtime.use(createRunningTasks(log)),
     caps: {
       applicationRatePerSecond: config.applicationRatePerSecond,
       perIdentifierPerDay: config.identifierPerDayMax,
+      perNetworkPerMinute: config.networkPerMinuteMax,
     },
     periods: {
       leaseMs: LEASE_MS,
       retryBaseMs: config.pendingRetryBaseMs,
       retryCapMs: config.pendingRetryMaxMs,
+      pendingKeepMs: config.pendingKeepDays * DAY_MS,
+      reviewKeepMs: config.reviewKeepDays * DAY_MS,
       keepMs: config.verificationKeepDays * DAY_MS,
       saltKeepMs: config.receiptSaltKeepMs,
     },
   };
+}
+
+/** Puts down what the sources cost from this start on, as soon as the database is there. */
+function keepPricesOnce({ db, clock, sources }: Pick<Context, "db" | "clock" | "sources">): PurgeTask {
+  let kept = false;
+  return async () => {
+    if (!kept) await keepPrices(db, sources.claims, clock.nowMs());
+    kept = true;
+    return 0;
+  };
+}
+
+/** "YYYY-MM-DD" in UTC. */
+function dayOf(timeMs: number): string {
+  return new Date(timeMs).toISOString().slice(0, 10);
+}
+
+function openAlarms({ meter }: Runtime["telemetry"]): Alarms {
+  const description = "Applications that were seen walking through neighbouring identifiers";
+  const suspected = meter.createCounter("fujie.enumeration.suspected", { description });
+  return { enumeration: () => suspected.add(1) };
 }

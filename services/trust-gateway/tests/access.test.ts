@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { EvidenceService } from "@fujie/api/fujie/trust/v1/evidence";
 import { PolicyService } from "@fujie/api/fujie/trust/v1/policy";
+import { UsageService } from "@fujie/api/fujie/trust/v1/usage";
 import { VerificationService } from "@fujie/api/fujie/trust/v1/verification";
 import { accessCases, runAccessCase } from "@fujie/kit/access-suite";
 import { ConfigError } from "@fujie/kit/config";
@@ -17,7 +18,7 @@ before(async () => {
 });
 after(() => world[Symbol.asyncDispose]());
 
-for (const each of accessCases([VerificationService, EvidenceService, PolicyService])) {
+for (const each of accessCases([VerificationService, EvidenceService, PolicyService, UsageService])) {
   test(each.title, () =>
     runAccessCase(
       {

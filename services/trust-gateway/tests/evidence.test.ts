@@ -18,7 +18,15 @@ after(() => world[Symbol.asyncDispose]());
 beforeEach(async () => {
   await world.control.reset("population-base");
   await world.putPolicy();
+  // What an earlier test left pending is answered now, so that this one counts its own calls only.
+  await world.until(async () => (await pendingOnes()) === 0, "earlier verifications are decided");
+  await world.control.reset("population-base");
 });
+
+async function pendingOnes(): Promise<number> {
+  const text = "SELECT count(*)::int AS pending FROM trust.verification WHERE state = 'PENDING'";
+  return (await world.admin.query<{ pending: number }>({ text, values: [] })).rows[0]?.pending ?? 0;
+}
 
 const { match, mismatch } = NAMED_PEOPLE;
 const noRecord = NAMED_PEOPLE["no-record"];
@@ -78,10 +86,13 @@ test("the feed streams decisions to the registry", async () => {
   await collect(match.person, reference);
   const stop = new AbortController();
   const stream = world.client(FeedService).watch({ topic: "trust.verifications" }, { signal: stop.signal });
-  for await (const { event } of stream) {
-    const decided = event && anyUnpack(event, VerificationDecidedSchema);
-    if (decided?.reference === reference) break;
-  }
+  const told = async () => {
+    for await (const { event } of stream) {
+      const decided = event && anyUnpack(event, VerificationDecidedSchema);
+      if (decided?.reference === reference) return;
+    }
+  };
+  await world.passing(told());
   stop.abort();
 });
 
@@ -99,8 +110,12 @@ test("an answer that is lost on the way is fetched by its bizSeq: paid once", as
   await collect(match.person, reference);
   await world.until(async () => (await fedFor(reference)).length === 1, "the decision on the feed");
   assert.equal((await fedFor(reference))[0]?.outcome, Outcome.VERIFIED);
-  const { billed, byRefusal } = await world.control.counters("population-base");
-  assert.deepEqual([billed, byRefusal.dropped], [1, 1]);
+  const [base, second] = await Promise.all([
+    world.control.counters("population-base"),
+    world.control.counters("population-base-2"),
+  ]);
+  assert.equal(base.billed, 1);
+  assert.equal((base.byRefusal.dropped ?? 0) + (second.byRefusal.dropped ?? 0), 1);
 });
 
 test("a source that hangs costs its timeout and nothing else, and the verification completes later", async () => {

@@ -11,6 +11,7 @@ import { EvidenceService, VerificationDecidedSchema } from "@fujie/api/fujie/tru
 import { ClaimType, Outcome } from "@fujie/api/fujie/trust/v1/verification";
 import type { Peer } from "@fujie/kit/clients";
 import { NAMED_PEOPLE } from "@fujie/sandbox/people";
+import { sourceUsage } from "./ledger.ts";
 import { reasonOf, startWorld, type World } from "./world.ts";
 
 let world: World;
@@ -66,6 +67,8 @@ test("killed between the source's answer and the commit, a gateway's successor c
   await world.until(async () => (await fedFor(reference)).length > 0, "the successor decides");
   assert.deepEqual(await fedFor(reference), [Outcome.VERIFIED]);
   assert.equal(await billed(), 1);
+  const { answered, unknown } = await sourceUsage(world, "population-base");
+  assert.deepEqual([answered, unknown], [1, 0], "SZ-21 the ledger says so too");
 });
 
 async function freePort(): Promise<number> {

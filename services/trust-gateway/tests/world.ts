@@ -10,10 +10,17 @@ import { setImmediate as turn } from "node:timers/promises";
 import { create, type DescService, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { CallOptions, Client } from "@connectrpc/connect";
-import { type Event, IngestService } from "@fujie/api/fujie/audit/v1/ingest";
+import type { Event } from "@fujie/api/fujie/audit/v1/ingest";
 import { ConsentGrantSchema, SignedConsentGrantSchema } from "@fujie/api/fujie/trust/v1/consent";
 import { EvidenceService } from "@fujie/api/fujie/trust/v1/evidence";
-import { type ApplicationPolicySchema, PolicyService, type SourcePolicySchema } from "@fujie/api/fujie/trust/v1/policy";
+import {
+  type ApplicationPolicySchema,
+  type BlockRuleSchema,
+  type CapsSchema,
+  type ClaimPolicySchema,
+  PolicyService,
+  type SourcePolicySchema,
+} from "@fujie/api/fujie/trust/v1/policy";
 import { ClaimType, VerificationService } from "@fujie/api/fujie/trust/v1/verification";
 import { testDatabase } from "@fujie/embedded/testing";
 import { type ClaimElements, canonicalElements } from "@fujie/identity";
@@ -22,7 +29,7 @@ import { type Database, migrate, openDatabase, roleOf } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import { type FileKeyRing, type KeyBundle, loadKeyBundle, openFileKeyRing, provisionKeys } from "@fujie/kit/keys";
 import { createLogger } from "@fujie/kit/log";
-import { handler, type RunningServer, startServer } from "@fujie/kit/serve";
+import { type RunningServer, startServer } from "@fujie/kit/serve";
 import { startTelemetry } from "@fujie/kit/telemetry";
 import { type ManualTime, manualTime } from "@fujie/kit/timers";
 import { createLocalCa, loadIdentity } from "@fujie/kit/tls";
@@ -30,13 +37,23 @@ import { createRevocationList, staticJwks } from "@fujie/kit/tokens";
 import { type Sandbox, type SandboxClient, sandboxClient, startSandbox } from "@fujie/sandbox";
 import { signedGrantBytes } from "../src/grants/rules.ts";
 import { migrationsDir, type Overrides, readGatewayConfig, startTrustGateway } from "../src/server.ts";
+import { auditLog } from "./audit-log.ts";
 
 export const ISSUER = "https://auth.fujie.test";
 export const APPLICATION = "application-1";
 export const PURPOSE = "housing-fund.withdrawal";
 export const LEGAL_BASIS = "social-insurance-law.58";
 const LOOPBACK = { host: "127.0.0.1", port: 0 };
-const SOURCES = ["population-base", "legal-person-base", "partner", "ca-ecdsa", "ca-sm2"] as const;
+const SOURCES = [
+  "population-base",
+  "legal-person-base",
+  "carrier",
+  "bank",
+  "biometric",
+  "partner",
+  "ca-ecdsa",
+  "ca-sm2",
+] as const;
 const POLICY_EVERY_MS = 10_000;
 
 /** The registry's policy but for its version. */
@@ -44,6 +61,15 @@ export interface Policy {
   readonly applications: readonly MessageInitShape<typeof ApplicationPolicySchema>[];
   readonly sources: readonly MessageInitShape<typeof SourcePolicySchema>[];
   readonly withdrawnGrantIds: readonly string[];
+  readonly claimPolicies?: readonly MessageInitShape<typeof ClaimPolicySchema>[];
+  readonly blockRules?: readonly MessageInitShape<typeof BlockRuleSchema>[];
+  readonly caps?: MessageInitShape<typeof CapsSchema>;
+}
+
+/** A second replica: another process of the same gateway, but for the process. */
+export interface Replica extends AsyncDisposable {
+  readonly gateway: RunningServer;
+  client<Service extends DescService>(service: Service): Client<Service>;
 }
 
 export interface World extends AsyncDisposable {
@@ -84,6 +110,8 @@ export interface World extends AsyncDisposable {
   /** Lets time pass until the condition holds. */
   until(holds: () => boolean | Promise<boolean>, what: string): Promise<void>;
   restart(settings?: Readonly<Record<string, string>>, overrides?: Partial<Overrides>): Promise<void>;
+  /** Starts a second replica on the same database. */
+  another(): Promise<Replica>;
   stop(): Promise<void>;
 }
 
@@ -126,6 +154,7 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
   const keys = provisionKeys({ rootDir: join(dir, "keys"), services, clock });
   const bundle = stack.use(loadKeyBundle(keys.bundleFile, keys.bundleRootFile));
   const registryRing = stack.use(openFileKeyRing(keys.keysDir("registry"), { service: "registry", clock }));
+  const auditRing = stack.use(openFileKeyRing(keys.keysDir("audit"), { service: "audit", clock }));
   const db = stack.use(openDatabase({ url: database.runtimeUrl, poolMax: 4, service: "test" }));
   const admin = stack.use(openDatabase({ url: database.url, poolMax: 2, service: "test-admin" }));
   const signer = generateKeyPairSync("ec", { namedCurve: "P-256" });
@@ -141,16 +170,7 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
       grpc: { address: LOOPBACK, tls: stack.use(loadIdentity(await issue("audit"))) },
       http: { address: LOOPBACK },
       admin: { address: LOOPBACK },
-      handlers: [
-        handler(IngestService, {
-          appendEvents: ({ events: batch }) => {
-            const known = new Set(events.map(({ eventId }) => eventId));
-            events.push(...batch.filter(({ eventId }) => !known.has(eventId)));
-            return { indexes: batch.map((_, i) => BigInt(i)) };
-          },
-          async *streamEvents() {},
-        }),
-      ],
+      handlers: auditLog(auditRing, events),
       tokens: { verify: () => Promise.reject(new DomainError("TOKEN_INVALID")) },
       revocations,
       telemetry,
@@ -204,12 +224,15 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
   let renewedAtMs = clock.nowMs();
   const renew = async () => {
     renewedAtMs = clock.nowMs();
-    const { applications, sources, withdrawnGrantIds } = world.policy;
+    const { applications, sources, withdrawnGrantIds, claimPolicies = [], blockRules = [], caps } = world.policy;
     await registry(PolicyService).putPolicy({
       version,
       applications: [...applications],
       sources: [...sources],
       withdrawnGrantIds: [...withdrawnGrantIds],
+      claimPolicies: [...claimPolicies],
+      blockRules: [...blockRules],
+      ...(caps === undefined ? {} : { caps }),
     });
   };
   const world: World = {
@@ -292,6 +315,18 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
       stopped = false;
       gateway = await start(more, others);
       registry = registryAt(gateway.grpcPort);
+    },
+    async another() {
+      const second = await start({}, {});
+      const peer = registryAt(second.grpcPort);
+      return {
+        gateway: second,
+        client: (service) => peer(service),
+        [Symbol.asyncDispose]: async () => {
+          peer[Symbol.dispose]();
+          await second.close();
+        },
+      };
     },
     stop,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

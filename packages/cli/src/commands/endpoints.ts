@@ -15,6 +15,9 @@ export function printEndpoints(platform: Platform, end: JourneyEnd | undefined, 
   write(
     `  ${"sandbox".padEnd(14)} HTTP ${platform.sandboxUrl}   control ${platform.sandboxUrl}/control/population-base`,
   );
+  write(
+    `  ${"witness".padEnd(14)} HTTP http://127.0.0.1:${platform.ports.witness.http}   key ${platform.witnessKeyFile}`,
+  );
   write(`  OpenID Connect discovery   ${platform.issuer}/.well-known/openid-configuration`);
   write(`  Local authority            ${platform.caFile}`);
   write(`  Logs                       ${platform.files.logs}`);
@@ -38,4 +41,8 @@ export function printEndpoints(platform: Platform, end: JourneyEnd | undefined, 
     `  grpcurl -cacert ${platform.caFile} -H "authorization: Bearer $TOKEN" -d '{}' ${platform.grpcTarget("auth")} fujie.auth.v1.IdentityService/WhoAmI`,
   );
   write(`  grpcurl -cacert ${platform.caFile} ${platform.grpcTarget("audit")} fujie.audit.v1.LogService/GetCheckpoint`);
+  write("\nVerify the whole audit log from outside, with public keys alone");
+  write(
+    `  npm run fujie -- audit verify --log ${platform.httpUrl("audit")}/log --keys ${platform.bundleFile} --root ${platform.bundleRootFile} --witness "$(cat ${platform.witnessKeyFile})"`,
+  );
 }

@@ -1,4 +1,4 @@
-import { SignatureFormat } from "@fujie/api/fujie/trust/v1/evidence";
+import { SignatureFormat } from "@fujie/api/fujie/trust/v1/certificate";
 import { certificatesFromPem } from "@fujie/certificates";
 import { type CaKind, signPossession } from "@fujie/sandbox/ca";
 import { JourneyError } from "./expect.ts";

@@ -17,6 +17,7 @@ export interface ServicePorts {
 export interface Ports {
   readonly services: Readonly<Record<ServiceName, ServicePorts>>;
   readonly sandbox: { readonly grpc: number; readonly http: number };
+  readonly witness: { readonly http: number };
 }
 
 /** The ports of docs/design.md, moved by `base` − 7000 so that several platforms fit on one machine. */
@@ -29,6 +30,7 @@ export function portsFrom(base: number): Ports {
   return {
     services: { auth: at(10), registry: at(20), "trust-gateway": at(30), audit: at(40) },
     sandbox: { grpc: base + 51, http: base + 52 },
+    witness: { http: base + 62 },
   };
 }
 
@@ -40,6 +42,7 @@ export function layout(home: string) {
     keys: join(home, "keys"),
     sandbox: join(home, "sandbox"),
     logs: join(home, "logs"),
+    witness: join(home, "witness"),
     /** The one-time code of the ceremony that binds the first administrators. */
     ceremonyCode: join(home, "ceremony-code"),
     /** What the journey remembers: ids and credentials of its synthetic people. */

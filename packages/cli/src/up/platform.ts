@@ -1,19 +1,21 @@
 /**
  * Brings the whole platform up on one machine, as `npm start` and the tests do it:
  *
- *   keys and certificates ─▶ Postgres ─▶ databases and roles ─▶ sandbox ─▶ migrations ─▶ four services
+ *   keys and certificates ─▶ Postgres ─▶ databases and roles ─▶ sandbox, witness ─▶ migrations ─▶ four services
  *
  * Every service is a process of its own with the settings it would have in production; only the addresses are loopback.
  */
 import { randomBytes } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { type EmbeddedPostgres, ensureDatabase, startPostgres, throwawaySettings } from "@fujie/embedded";
+import { closeKeeper, type EmbeddedPostgres, ensureDatabase, startPostgres, throwawaySettings } from "@fujie/embedded";
 import { provisionKeys } from "@fujie/kit/keys";
 import { createLocalCa } from "@fujie/kit/tls";
 import type { Progress } from "../progress.ts";
+import { untilFollowing } from "./following.ts";
 import { type Layout, layout, type Ports, portsFrom, REPOSITORY, SERVICES, type ServiceName } from "./layout.ts";
 import { type Program, runProgram, superviseProgram } from "./processes.ts";
+import { prepareWitness, type WitnessFiles } from "./witness.ts";
 
 export interface PlatformOptions {
   /** The data folder; it survives restarts. */
@@ -42,6 +44,8 @@ export interface Platform extends AsyncDisposable {
   readonly caFile: string;
   readonly bundleFile: string;
   readonly bundleRootFile: string;
+  /** The witness's public key as text. */
+  readonly witnessKeyFile: string;
   readonly programs: ReadonlyMap<string, Program>;
   readonly postgres: EmbeddedPostgres;
   stop(): Promise<void>;
@@ -68,12 +72,15 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       ),
     );
     const databases = await progress.step("databases and roles", () => prepareDatabases(postgres));
-    const context: Surroundings = { files, ports, trust, databases, options };
+    const witness = prepareWitness(files.witness, ports.witness.http, trust);
+    const context: Surroundings = { files, ports, trust, databases, witness, options };
     const programs = new Map<string, Program>();
     stack.defer(() => stopPrograms(programs));
     // Before the migrations: it writes the sources file, which the trust-gateway's settings name.
     await progress.step("sandbox: trust sources", () => startSandbox(context, programs));
+    await progress.step("witness of the audit log", () => startWitness(context, programs));
     await progress.step("migrations", () => migrateAll(context));
+    await closeKeeper(postgres.url("postgres"), OWNER_OF_THE_LOG);
     await progress.step("services: auth, registry, trust-gateway, audit", () => startServices(context, programs));
     const owned = stack.move();
     const stop = () => owned.disposeAsync();
@@ -89,6 +96,7 @@ interface Surroundings {
   readonly ports: Ports;
   readonly trust: Trust;
   readonly databases: Readonly<Record<ServiceName, { owner: string; runtime: string }>>;
+  readonly witness: WitnessFiles;
   readonly options: PlatformOptions;
 }
 
@@ -119,6 +127,9 @@ async function provisionTrust(files: Layout): Promise<Trust> {
   };
 }
 
+/** Only while it migrates may it touch what the log's keeper owns. */
+const OWNER_OF_THE_LOG = "audit_owner";
+
 async function prepareDatabases(postgres: EmbeddedPostgres): Promise<Surroundings["databases"]> {
   const urls: Partial<Record<ServiceName, { owner: string; runtime: string }>> = {};
   for (const service of SERVICES) {
@@ -126,7 +137,8 @@ async function prepareDatabases(postgres: EmbeddedPostgres): Promise<Surrounding
     // Fresh at every start: nobody but the processes started here ever needs them.
     const owner = { role: `${name}_owner`, password: randomBytes(24).toString("hex") };
     const runtime = { role: `${name}_runtime`, password: randomBytes(24).toString("hex") };
-    await ensureDatabase(postgres.url("postgres"), { name, owner, runtime });
+    const keeper = owner.role === OWNER_OF_THE_LOG;
+    await ensureDatabase(postgres.url("postgres"), { name, owner, runtime, keeper });
     urls[service] = {
       owner: postgres.url(name, owner.role, owner.password),
       runtime: postgres.url(name, runtime.role, runtime.password),
@@ -177,6 +189,22 @@ async function startSandbox({ files, ports, trust }: Surroundings, programs: Map
   await program.ready();
 }
 
+async function startWitness({ files, ports, witness }: Surroundings, programs: Map<string, Program>): Promise<void> {
+  const program = superviseProgram(
+    {
+      name: "witness",
+      main: join(REPOSITORY, "witness/src/main.ts"),
+      args: ["serve", "--config", witness.configFile],
+      env: {},
+      logFile: join(files.logs, "witness.log"),
+      readyUrl: `http://${loopback(ports.witness.http)}/`,
+    },
+    () => {},
+  );
+  programs.set("witness", program);
+  await program.ready();
+}
+
 async function startServices(context: Surroundings, programs: Map<string, Program>): Promise<void> {
   for (const service of SERVICES) {
     programs.set(
@@ -194,10 +222,12 @@ async function startServices(context: Surroundings, programs: Map<string, Progra
     );
   }
   await Promise.all([...programs.values()].map((program) => program.ready()));
+  await untilFollowing(SERVICES.map((service) => `http://${loopback(context.ports.services[service].admin)}`));
 }
 
 /** The settings that a service gets: what the Helm chart would set, on loopback. */
-function settingsOf(service: ServiceName, { files, ports, trust, databases, options }: Surroundings): Environment {
+function settingsOf(service: ServiceName, context: Surroundings): Environment {
+  const { files, ports, trust, databases, options } = context;
   const own = ports.services[service];
   const identity = trust.identity(service);
   return {
@@ -219,12 +249,22 @@ function settingsOf(service: ServiceName, { files, ports, trust, databases, opti
     ...(service === "registry"
       ? { FUJIE_CEREMONY_FILE: files.ceremonyCode, FUJIE_ENABLED_SOURCES: SANDBOX_SOURCES.join(",") }
       : {}),
+    ...(service === "audit" ? { FUJIE_WITNESSES_FILE: context.witness.witnessesFile } : {}),
     ...(service === "trust-gateway" ? { FUJIE_SOURCES_FILE: join(files.sandbox, "sources.json") } : {}),
   };
 }
 
 /** What the sandbox offers and the registry lets the trust-gateway ask. */
-const SANDBOX_SOURCES = ["population-base", "legal-person-base", "partner", "ca-ecdsa", "ca-sm2"];
+const SANDBOX_SOURCES = [
+  "population-base",
+  "legal-person-base",
+  "carrier",
+  "bank",
+  "biometric",
+  "partner",
+  "ca-ecdsa",
+  "ca-sm2",
+];
 
 /** Whom each service calls or follows: to the right by call, to the left by feed (docs/design.md). */
 const peers: Readonly<Record<ServiceName, readonly ServiceName[]>> = {
@@ -245,16 +285,18 @@ function peersOf(service: ServiceName, ports: Ports): Environment {
 
 async function stopPrograms(programs: ReadonlyMap<string, Program>): Promise<void> {
   // Callers first, so that nobody is called after it is gone; audit last, so that the outboxes drain into it.
-  for (const name of ["auth", "registry", "trust-gateway", "audit", "sandbox"]) await programs.get(name)?.stop();
+  for (const name of ["auth", "registry", "trust-gateway", "audit", "witness", "sandbox"])
+    await programs.get(name)?.stop();
 }
 
-function addresses({ ports, files, trust }: Surroundings) {
+function addresses({ ports, files, trust, witness }: Surroundings) {
   return {
     ports,
     files,
     caFile: trust.caFile,
     bundleFile: trust.bundleFile,
     bundleRootFile: trust.bundleRootFile,
+    witnessKeyFile: witness.keyFile,
     issuer: `http://${loopback(ports.services.auth.http)}`,
     sandboxUrl: `http://${loopback(ports.sandbox.http)}`,
     httpUrl: (service: ServiceName) => `http://${loopback(ports.services[service].http)}`,

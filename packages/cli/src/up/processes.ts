@@ -6,6 +6,7 @@ export interface ProgramSpec {
   readonly name: string;
   /** Path of the program's main module. */
   readonly main: string;
+  readonly args?: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   /** Where its output goes, appended. */
   readonly logFile: string;
@@ -71,8 +72,8 @@ export async function runProgram(spec: Omit<ProgramSpec, "readyUrl">, args: read
 }
 
 function spawnProgram(
-  { main, env, logFile }: Omit<ProgramSpec, "readyUrl">,
-  args: readonly string[] = [],
+  { main, env, logFile, args: fixed = [] }: Omit<ProgramSpec, "readyUrl">,
+  args: readonly string[] = fixed,
 ): ChildProcess {
   const output = openSync(logFile, "a", 0o600);
   try {

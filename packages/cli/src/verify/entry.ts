@@ -4,13 +4,12 @@
  *   preimage + salt ─▶ leaf hash ─▶ inclusion path ─▶ checkpoint ─▶ signatures by the audit service's published keys
  */
 import { readFileSync } from "node:fs";
-import { loadKeyBundle, type PublicKeyEntry } from "@fujie/kit/keys";
+import { checkpointVerifiers } from "@fujie/audit/log";
+import { loadKeyBundle } from "@fujie/kit/keys";
 import {
-  createVerifier,
   decodeEntry,
   entryLeafHash,
   type LogEntry,
-  type NoteKey,
   parseProofBundle,
   type Verifier,
   verifyProofBundle,
@@ -46,7 +45,7 @@ export function entryVerifier({ bundleFile, bundleRootFile }: PublicKeys): Entry
   const known = new Map<string, Verifier[]>();
   return (entry) => {
     const origin = originOf(entry.proofBundle);
-    const log = known.get(origin) ?? logVerifiers(keys, origin);
+    const log = known.get(origin) ?? checkpointVerifiers(keys, origin);
     known.set(origin, log);
     return verifyEntry(entry, origin, log);
   };
@@ -73,18 +72,4 @@ function verifyEntry(entry: EntryFile, origin: string, log: readonly Verifier[])
 function originOf(bundle: string): string {
   const note = parseProofBundle(bundle).checkpoint;
   return note.slice(0, note.indexOf("\n"));
-}
-
-/** The audit service's checkpoint keys, under the name of the log. */
-export function logVerifiers(entries: readonly PublicKeyEntry[], origin: string): Verifier[] {
-  return entries
-    .filter(({ service, use }) => service === "audit" && (use === "checkpoint" || use === "checkpoint-sm2"))
-    .map((entry) => createVerifier(noteKeyOf(entry, origin)));
-}
-
-function noteKeyOf({ algorithm, jwk }: PublicKeyEntry, name: string): NoteKey {
-  const x = Buffer.from(jwk.x ?? "", "base64url");
-  if (algorithm === "Ed25519") return { name, algorithm: "ed25519", publicKey: x };
-  const y = Buffer.from(jwk.y ?? "", "base64url");
-  return { name, algorithm: "sm2", publicKey: Buffer.concat([Buffer.of(4), x, y]) };
 }

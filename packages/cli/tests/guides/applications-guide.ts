@@ -23,9 +23,8 @@ export async function followApplicationsGuide(platform: Platform): Promise<void>
   const account = await confirm(stage, await counterToken(stage), person, await register(stage, person, `guide${RUN}`));
   const { accessToken } = await signInPerson(stage, account);
 
-  const [, secret, token, verified, repeated, rejected, pending, consented, refused, addresses] = await runGuide(
-    "applications.md",
-    {
+  const [, secret, token, verified, repeated, rejected, pending, receipt, consented, refused, addresses] =
+    await runGuide("applications.md", {
       AUTH: platform.httpUrl("auth"),
       REGISTRY: platform.httpUrl("registry"),
       TRUST: platform.httpUrl("trust-gateway"),
@@ -34,14 +33,14 @@ export async function followApplicationsGuide(platform: Platform): Promise<void>
       PERSON_TOKEN: accessToken,
       CITIZEN_ID: person.citizenId,
       PERSON_NAME: person.name,
-    },
-  );
+    });
   assert.match(secret ?? "", /^client /);
   assert.match(token ?? "", /expires in 300 s/);
   assert.match(verified ?? "", /"outcome":"OUTCOME_VERIFIED"/);
   assert.equal(repeated, verified);
   assert.match(rejected ?? "", /"outcome":"OUTCOME_REJECTED"/);
   assert.match(pending ?? "", /"outcome":"OUTCOME_PENDING".*"pendingReason":"PENDING_REASON_SOURCE_AWAY"/s);
+  assert.match(receipt ?? "", /^logged: [\w+/]{43}=$/m);
   assert.match(consented ?? "", /"outcome":"OUTCOME_VERIFIED"/);
   assert.match(refused ?? "", /^HTTP\/1.1 403 .*x-trace-id: [0-9a-f]{32}.*"reason":"CONSENT_USED"/is);
   assert.match(addresses ?? "", /"token_endpoint".*"keys":\[/s);

@@ -100,6 +100,10 @@ function logHandler() {
     getCheckpoint: () => ({ note: NOTE }),
     getInclusionProof: notServedHere,
     getConsistencyProof: notServedHere,
+    getEventProof: notServedHere,
+    requestBulkRead: notServedHere,
+    getBulkRead: notServedHere,
+    approveBulkRead: notServedHere,
     listEntries: notServedHere,
     getEntry: notServedHere,
   });
@@ -114,6 +118,10 @@ function verificationHandler() {
       return { verification: { verificationId: "v-1", outcome: Outcome.VERIFIED, level: 2 } };
     },
     getVerification: notServedHere,
+    batchVerify: notServedHere,
+    watchVerifications: notServedHere,
+    getReceipt: notServedHere,
+    explainPlan: notServedHere,
     listSources: notServedHere,
   });
 }

@@ -11,6 +11,7 @@ import {
   grpcTarget,
   integer,
   isLoopback,
+  networks,
   origins,
   url,
 } from "./setting.ts";
@@ -27,6 +28,9 @@ export const commonSettings = {
   tlsCaFile: filePath({ exists: true }).doc("Authorities (PEM) whose peers are accepted."),
   httpTls: flag().default("true").doc("TLS on the HTTP listener; false only on a loopback address."),
   httpAllowedOrigins: origins().optional().doc("Web origins that browsers may call from (CORS); absent: none."),
+  proxyNetworks: networks()
+    .optional()
+    .doc("Networks of reverse proxies whose X-Forwarded-For tells where a call comes from; absent: none is believed."),
   databaseUrl: url({ protocols: ["postgres", "postgresql"] }).doc("The service's database, as its runtime role."),
   migrationDatabaseUrl: url({ protocols: ["postgres", "postgresql"] })
     .optional()

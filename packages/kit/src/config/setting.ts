@@ -5,6 +5,7 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
+import { readTrustedProxies, type TrustedProxies } from "../serve/network.ts";
 
 export interface Setting<Value> {
   /** What the value looks like, for documentation: "integer 1 to 100". */
@@ -221,6 +222,20 @@ export function secretFile(): Setting<KeyObject> {
 
 function refuse(problem: string): never {
   throw new SettingProblem(problem);
+}
+
+/** Networks in CIDR form or addresses, separated by commas. */
+export function networks(): Setting<TrustedProxies> {
+  return setting({
+    kind: "networks, separated by commas",
+    parse: (value) => {
+      try {
+        return readTrustedProxies(value);
+      } catch {
+        return refuse("must be networks in CIDR form, separated by commas");
+      }
+    },
+  });
 }
 
 const loopback = new BlockList();

@@ -22,7 +22,16 @@ export {
   schemaReadiness,
   schemaVersion,
 } from "./migrate.ts";
-export { type OnceOptions, once, purgeRequests } from "./once.ts";
+export {
+  claimRequests,
+  describeClaim,
+  type OnceOptions,
+  once,
+  purgeRequests,
+  type RequestClaim,
+  releaseRequests,
+  replayRequest,
+} from "./once.ts";
 export { type Cursor, openPage, type Page, pageSize, signPage } from "./page-token.ts";
 export { type PurgeOptions, type PurgeTask, startPurging } from "./purge.ts";
 export { isUuid, uuidv7 } from "./uuid.ts";

@@ -11,4 +11,4 @@ export {
 } from "./follow.ts";
 export { type Feed, type FeedOptions, type FeedTopic, feedService, type SnapshotItem } from "./service.ts";
 export { signedBytes } from "./signed-bytes.ts";
-export { publish, purgeFeed } from "./store.ts";
+export { publish, purgeFeed, purgeFeeds } from "./store.ts";

@@ -59,6 +59,12 @@ export interface FeedOptions {
 
 export interface Feed extends AsyncDisposable {
   readonly impl: ServiceImpl<typeof FeedService>;
+  /**
+   * Follows a topic that the service offers to its own callers, one each, by a method of its own: whether the caller may
+   * is that method's to tell. Without a token from the oldest event that is kept; heartbeats have no event.
+   * @throws DomainError RESUME_TOKEN_INVALID, RESUME_TOKEN_EXPIRED
+   */
+  follow(topic: string, resumeToken: string, signal: AbortSignal): AsyncGenerator<WatchInit>;
   /** Looks for events now. Commits that published through this process's database do so by themselves. */
   nudge(): void;
 }
@@ -118,6 +124,7 @@ export function feedService(options: FeedOptions): Feed {
   return {
     nudge: feeding.nudge.nudge,
     impl: { watch: (request, call) => watch(feeding, request, call) },
+    follow: (topic, resumeToken, signal) => follow(feeding, topic, { peers: [] }, resumeToken, signal),
     [Symbol.asyncDispose]: async () => {
       unlisten();
       feeding.stop.abort();
@@ -128,15 +135,26 @@ export function feedService(options: FeedOptions): Feed {
 }
 
 async function* watch(feeding: Feeding, request: WatchRequest, call: HandlerContext): AsyncGenerator<WatchInit> {
-  const { options, watchers } = feeding;
+  const { options } = feeding;
   const name = request.topic;
   const topic = Object.hasOwn(options.topics, name) ? options.topics[name] : undefined;
   if (topic === undefined) throw new DomainError("FEED_TOPIC_UNKNOWN");
   const peer = options.peerOf(call);
   if (peer === undefined || !topic.peers.includes(peer)) throw new DomainError("PEER_FORBIDDEN");
-  const place = request.resumeToken === "" ? undefined : openPlace(name, request.resumeToken, options.ring);
+  yield* follow(feeding, name, topic, request.resumeToken, call.signal);
+}
 
-  const over = AbortSignal.any([call.signal, feeding.stop.signal]);
+async function* follow(
+  feeding: Feeding,
+  name: string,
+  topic: FeedTopic,
+  resumeToken: string,
+  signal: AbortSignal,
+): AsyncGenerator<WatchInit> {
+  const { options, watchers } = feeding;
+  const place = resumeToken === "" ? undefined : openPlace(name, resumeToken, options.ring);
+
+  const over = AbortSignal.any([signal, feeding.stop.signal]);
   watchers.set(name, (watchers.get(name) ?? 0) + 1);
   try {
     let at = yield* begin(options, name, topic, place, over);

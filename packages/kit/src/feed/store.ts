@@ -145,6 +145,21 @@ const purgeBatch = statement(
    SELECT count(*)::int AS removed FROM removed`,
 );
 
+const oldTopics = statement(
+  "kit.feed.old-topics",
+  `SELECT DISTINCT topic FROM kit.feed_event WHERE starts_with(topic, $1) AND written_at_ms < $2 LIMIT 100`,
+);
+
+/** Does the same for all topics whose names begin alike; returns how many events it removed. */
+export async function purgeFeeds(db: Queryable, prefix: string, beforeMs: number, batchMax: number): Promise<number> {
+  let removed = 0;
+  const { rows } = await db.query<{ topic: string }>(oldTopics(prefix, beforeMs));
+  for (const { topic } of rows) {
+    if (removed < batchMax) removed += await purgeFeed(db, topic, beforeMs, batchMax - removed);
+  }
+  return removed;
+}
+
 /** Removes at most `batchMax` events of a topic that were written before a time, oldest first; returns how many. */
 export async function purgeFeed(db: Queryable, topic: string, beforeMs: number, batchMax: number): Promise<number> {
   return (await db.query<{ removed: number }>(purgeBatch(topic, beforeMs, batchMax))).rows[0]?.removed ?? 0;

@@ -1,7 +1,15 @@
 import type { JsonWebKey, KeyObject } from "node:crypto";
 
 /** What a signing key is for. A key signs for one use only; the use is checked on verification. */
-export type SigningUse = "token" | "feed" | "receipt" | "consent" | "checkpoint" | "checkpoint-sm2";
+export type SigningUse =
+  | "token"
+  | "feed"
+  | "receipt"
+  | "receipt-sm2"
+  | "consent"
+  | "checkpoint"
+  | "checkpoint-sm2"
+  | "report";
 
 /** What a keyed digest is for. */
 export type SecretUse =

@@ -32,6 +32,7 @@ test("every service's signatures verify from the bundle, for that service and us
     ["auth", "token"],
     ["registry", "consent"],
     ["trust-gateway", "receipt"],
+    ["trust-gateway", "receipt-sm2"],
     ["audit", "checkpoint"],
     ["audit", "checkpoint-sm2"],
     ["audit", "feed"],

@@ -5,9 +5,11 @@ export const signingAlgorithms = {
   token: "ES256",
   feed: "Ed25519",
   receipt: "ES256",
+  "receipt-sm2": "SM2",
   consent: "Ed25519",
   checkpoint: "Ed25519",
   "checkpoint-sm2": "SM2",
+  report: "Ed25519",
 } as const satisfies Record<SigningUse, SigningAlgorithm>;
 
 /** Secrets that more than one service holds; only provisioning can give them out. */
@@ -30,8 +32,8 @@ const everyService: readonly KeyUse[] = [
 const serviceUses: Readonly<Record<string, readonly KeyUse[]>> = {
   auth: [...everyService, "token", "cookie"],
   registry: [...everyService, "consent", "consent-elements"],
-  "trust-gateway": [...everyService, "receipt", "consent-elements"],
-  audit: [...everyService, "checkpoint", "checkpoint-sm2"],
+  "trust-gateway": [...everyService, "receipt", "receipt-sm2", "consent-elements"],
+  audit: [...everyService, "checkpoint", "checkpoint-sm2", "report"],
 };
 
 /** The keys that a service of that name holds; a service that is not of the platform's four gets what every one has. */

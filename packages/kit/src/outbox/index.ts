@@ -1,4 +1,5 @@
 export { enqueue, type OutboxMessage } from "./enqueue.ts";
+export { type OutboxNumbers, type ReconcileOptions, startReconciling, type TellNumbers } from "./reconcile.ts";
 export {
   type Deliver,
   type Delivery,

@@ -9,6 +9,7 @@ import fc from "fast-check";
 import { createFuse, type Fuse, fuseDatabase } from "../../tests/fuse.ts";
 import { type KitDatabase, openKitDatabase, silentLog, until } from "../../tests/kit-database.ts";
 import { type Database, transaction } from "../db/index.ts";
+import { DomainError } from "../errors/index.ts";
 import { type ManualTime, manualTime } from "../timers/index.ts";
 import { type Deliver, type Destination, enqueue, type Relay, startRelay } from "./index.ts";
 
@@ -66,11 +67,16 @@ function start(
 }
 
 /** Lets time pass until it holds. */
-async function passUntil(time: ManualTime, holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
+async function passUntil(
+  time: ManualTime,
+  holds: () => boolean | Promise<boolean>,
+  what: string,
+  stepMs = 20,
+): Promise<void> {
   await until(async () => {
     if (await holds()) return true;
     // Little by little, so that no attempt runs out of time while the machine is busy.
-    time.advance(20);
+    time.advance(stepMs);
     return false;
   }, what);
 }
@@ -230,6 +236,28 @@ test("a message that its destination never takes is set aside, and the others pa
 
   const later = await send("audit", 30);
   await passUntil(time, () => later.every((id) => received.includes(id)), "later messages");
+});
+
+test("a message that met its destination away again and again, between successes of others, waits seconds and not minutes", async () => {
+  const [unlucky] = await send("audit", 1);
+  const time = manualTime(1_000_000);
+  const { received, deliver } = inbox();
+  const attemptedAtMs: number[] = [];
+  await using _ = start(time, {
+    audit: async (batch, signal) => {
+      if (batch.every(({ id }) => id !== unlucky) || attemptedAtMs.length === 7) return deliver(batch, signal);
+      attemptedAtMs.push(time.clock.nowMs());
+      throw new DomainError("DEPENDENCY_UNAVAILABLE");
+    },
+  });
+  for (let failures = 1; failures <= 7; failures += 1) {
+    await passUntil(time, () => attemptedAtMs.length === failures, "the next attempt", 250);
+    const [between] = await send("audit", 1);
+    await passUntil(time, () => received.includes(between ?? ""), "a success in between");
+  }
+  await passUntil(time, () => received.includes(unlucky ?? ""), "the unlucky message", 250);
+  const pauses = attemptedAtMs.map((atMs, i) => atMs - (attemptedAtMs[i - 1] ?? atMs));
+  assert.ok(Math.max(...pauses) <= 11_500, `waited ${pauses.join(", ")} ms`);
 });
 
 test("an ordered destination gets messages in the order of transactions, also through failures and from two relays", async () => {

@@ -10,6 +10,7 @@
 
 import type { Clock } from "../clock/index.ts";
 import type { Database } from "../db/index.ts";
+import { DomainError, reasons } from "../errors/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Telemetry } from "../telemetry/index.ts";
 import { backoffMs, createNudge, type Nudge, systemTimers, type Timers } from "../timers/index.ts";
@@ -186,7 +187,7 @@ async function relayBatch(lane: Lane, signal: AbortSignal): Promise<boolean> {
   try {
     await deliverInTime(lane, group, signal);
   } catch (error) {
-    await returnRefused(lane, claim, group);
+    await returnRefused(lane, claim, group, error);
     throw error;
   }
   await removeRows(lane.db, lane.name, group);
@@ -206,18 +207,23 @@ function isSuspect(row: OutboxRow): boolean {
   return row.attempts > SUSPECT_ATTEMPTS;
 }
 
-async function returnRefused(lane: Lane, claim: Claim, group: readonly OutboxRow[]): Promise<void> {
+async function returnRefused(lane: Lane, claim: Claim, group: readonly OutboxRow[], error: unknown): Promise<void> {
   const nowMs = lane.clock.nowMs();
   const [first] = group;
   if (first !== undefined && group.length === 1 && !lane.ordered) {
-    // Refused alone. Among successes it is a bad message, and its pause grows long; while everything fails it is the
-    // destination, and the message should not wait long after that is back.
-    const capMs = lane.failures > 1 ? DESTINATION_BACKOFF.capMs : MESSAGE_BACKOFF.capMs;
+    // Refused alone. Among successes it is a bad message, and its pause grows long; while everything fails, or when
+    // the answer is that the destination is away, the message should not wait long after that is back.
+    const capMs = lane.failures > 1 || isAway(error) ? DESTINATION_BACKOFF.capMs : MESSAGE_BACKOFF.capMs;
     const pauseMs = backoffMs(first.attempts, { ...MESSAGE_BACKOFF, capMs });
     return returnRows(lane.db, claim, group, { notBeforeMs: nowMs + pauseMs, tried: true });
   }
   lane.batchSize = Math.max(1, Math.floor(group.length / 2));
   await returnRows(lane.db, claim, group, { notBeforeMs: nowMs, tried: true });
+}
+
+/** The destination did not judge the message: it, or something that it needs, is down for now. */
+function isAway(error: unknown): boolean {
+  return error instanceof DomainError && reasons[error.reason].retryable;
 }
 
 async function deliverInTime(lane: Lane, group: readonly OutboxRow[], stopping: AbortSignal): Promise<void> {
@@ -226,7 +232,8 @@ async function deliverInTime(lane: Lane, group: readonly OutboxRow[], stopping: 
   const timeout = lane.timers.sleep(lane.deliverTimeoutMs, settled.signal).then(() => {
     if (settled.signal.aborted) return;
     attempt.abort();
-    throw new Error(`no acknowledgement within ${lane.deliverTimeoutMs} ms`);
+    const cause = new Error(`no acknowledgement within ${lane.deliverTimeoutMs} ms`);
+    throw new DomainError("DEADLINE_EXCEEDED", { cause });
   });
   const onStop = (): void => attempt.abort();
   stopping.addEventListener("abort", onStop, { once: true });

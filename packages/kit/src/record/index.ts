@@ -1,2 +1,9 @@
 export { auditDestination } from "./deliver.ts";
-export { type Origin, type RecordedEvent, recordEvent, recordRefusal } from "./record-event.ts";
+export {
+  describeEvent,
+  type Origin,
+  type RecordedEvent,
+  recordEvent,
+  recordEvents,
+  recordRefusal,
+} from "./record-event.ts";

@@ -1,13 +1,14 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext } from "@connectrpc/connect";
-import { EventSchema, Outcome } from "@fujie/api/fujie/audit/v1/ingest";
+import { type Event, EventSchema, Outcome } from "@fujie/api/fujie/audit/v1/ingest";
 import type { Clock } from "../clock/index.ts";
 import { type Database, type Transaction, transaction, uuidv7 } from "../db/index.ts";
 import type { Reason } from "../errors/index.ts";
 import type { KeyRing } from "../keys/index.ts";
 import { enqueue } from "../outbox/index.ts";
 import { caller, traceIdOf } from "../serve/index.ts";
+import { chunksOf, ENVELOPE_EVENTS_MAX, encodeEnvelope } from "./envelope.ts";
 
 /** Where an event comes from when no call is under way: a sweeper, a follower. The trace is that of what began it. */
 export interface Origin {
@@ -29,6 +30,8 @@ export interface RecordedEvent {
   readonly purpose?: string;
   readonly reason?: Reason | undefined;
   readonly details?: Readonly<Record<string, string>>;
+  /** SHA-256 of what the event fixes in the log; 32 bytes. */
+  readonly digest?: Uint8Array;
 }
 
 /** What recording needs of a service's context. */
@@ -53,21 +56,41 @@ export async function recordEvent(
   from: HandlerContext | Origin,
   event: RecordedEvent,
 ): Promise<string> {
-  const id = uuidv7(recorder.clock.nowMs());
-  const message = create(EventSchema, {
-    eventId: id,
-    time: timestampFromMs(recorder.clock.nowMs()),
+  const described = describeEvent(recorder, from, event);
+  await recordEvents(recorder, tx, [described]);
+  return described.eventId;
+}
+
+/** An event as it is going to be in the log, under a fresh id: for `recordEvents`. */
+export function describeEvent({ clock }: Pick<Recorder, "clock">, from: HandlerContext | Origin, event: RecordedEvent) {
+  const nowMs = clock.nowMs();
+  return create(EventSchema, {
+    eventId: uuidv7(nowMs),
+    time: timestampFromMs(nowMs),
     type: event.type,
     outcome: Outcome[event.outcome],
     subject: event.subject ?? "",
     purpose: event.purpose ?? "",
     reason: event.reason ?? "",
     details: { ...event.details },
+    ...(event.digest === undefined ? {} : { digest: new Uint8Array(event.digest) }),
     ...source(from, event),
   });
-  const payload = recorder.ring.seal("payload", outboxAad(id), toBinary(EventSchema, message));
-  await enqueue(tx, { destination: "audit", id, payload });
-  return id;
+}
+
+/** Records described events, in one message of the outbox for many: what a batch costs is one row and one sealing. */
+export async function recordEvents(
+  recorder: Pick<Recorder, "ring">,
+  tx: Transaction,
+  events: readonly Event[],
+): Promise<void> {
+  const messages = chunksOf(events, ENVELOPE_EVENTS_MAX).map((chunk) => {
+    // A message of the outbox needs an id that is made once; that of its first event is one.
+    const id = chunk[0]?.eventId ?? "";
+    const payload = recorder.ring.seal("payload", outboxAad(id), encodeEnvelope(chunk));
+    return { destination: "audit", id, payload, events: chunk.length };
+  });
+  await enqueue(tx, ...messages);
 }
 
 /** Records a refusal, in a transaction of its own: the one that was refused leaves nothing behind. */

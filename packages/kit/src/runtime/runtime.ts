@@ -7,6 +7,7 @@
  */
 import { anyUnpack, timestampMs } from "@bufbuild/protobuf/wkt";
 import { IngestService } from "@fujie/api/fujie/audit/v1/ingest";
+import { ReconciliationService } from "@fujie/api/fujie/audit/v1/reconciliation";
 import { RevocationKind, RevokedSchema } from "@fujie/api/fujie/auth/v1/events";
 import { FeedService } from "@fujie/api/fujie/feed/v1/feed";
 import { connectPeer, type Peer } from "../clients/index.ts";
@@ -17,7 +18,7 @@ import { type Ephemeral, memoryEphemeral, redisEphemeral } from "../ephemeral/in
 import { ephemeralFollow, feedVerifier } from "../feed/index.ts";
 import { type FileKeyRing, type KeyBundle, loadKeyBundle, openFileKeyRing } from "../keys/index.ts";
 import { createLogger, type Logger } from "../log/index.ts";
-import { type Destination, type Relay, startRelay } from "../outbox/index.ts";
+import { type Destination, type Relay, startReconciling, startRelay, type TellNumbers } from "../outbox/index.ts";
 import { auditDestination } from "../record/index.ts";
 import { startTelemetry, type Telemetry } from "../telemetry/index.ts";
 import { systemTimers, type Timers } from "../timers/index.ts";
@@ -51,6 +52,8 @@ export interface RuntimeOptions {
   readonly destinations?: (runtime: Runtime) => Readonly<Record<string, Destination>>;
   /** Delivers to the audit log; by default the peer. Audit itself appends to its own log. */
   readonly auditDestination?: (runtime: Runtime) => Destination;
+  /** Compares the outbox's numbers with the audit log; by default the peer does. */
+  readonly tellNumbers?: TellNumbers;
 }
 
 export interface Runtime extends AsyncDisposable {
@@ -155,8 +158,10 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     tokens,
     peer,
     use: (resource) => owned.use(resource),
-    startRelay: () =>
-      owned.use(
+    startRelay: () => {
+      const tell = options.tellNumbers ?? auditNumbers(runtime);
+      owned.use(startReconciling({ db, tell, log, timers, telemetry }));
+      return owned.use(
         startRelay({
           db,
           destinations: { ...auditLane(options, runtime), ...options.destinations?.(runtime) },
@@ -166,7 +171,8 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
           timers,
           telemetry,
         }),
-      ),
+      );
+    },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
   return runtime;
@@ -175,6 +181,14 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
 function auditLane(options: RuntimeOptions, runtime: Runtime): Readonly<Record<string, Destination>> {
   if (options.auditDestination !== undefined) return { audit: options.auditDestination(runtime) };
   return { audit: auditDestination(runtime.peer("audit")(IngestService), runtime.ring) };
+}
+
+/** The relay's own peer, asked whether what was enqueued is sealed. */
+function auditNumbers(runtime: Runtime): TellNumbers {
+  return async ({ enqueued, waiting }, signal) => {
+    const request = { enqueued: BigInt(enqueued), waiting: BigInt(waiting) };
+    return Number((await runtime.peer("audit")(ReconciliationService).reconcile(request, { signal })).missing);
+  };
 }
 
 function openEphemeral({ service, config }: RuntimeOptions, clock: Clock): Ephemeral {

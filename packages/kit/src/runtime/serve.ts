@@ -1,7 +1,7 @@
 import type { RequestListener } from "node:http";
 import { FeedService } from "@fujie/api/fujie/feed/v1/feed";
 import { type PurgeTask, purgeRequests, schemaReadiness, startPurging } from "../db/index.ts";
-import { type FeedTopic, feedService, purgeFeed } from "../feed/index.ts";
+import { type Feed, type FeedTopic, feedService, purgeFeed } from "../feed/index.ts";
 import { recordRefusal } from "../record/index.ts";
 import {
   caller,
@@ -23,7 +23,8 @@ export interface ServedTopic extends FeedTopic {
 
 /** What a service serves. */
 export interface Serving {
-  readonly handlers: readonly Handler[];
+  /** What answers calls; a function where methods follow the service's own feed. */
+  readonly handlers: readonly Handler[] | ((feed: Pick<Feed, "follow">) => readonly Handler[]);
   readonly owners?: Readonly<Record<string, FindOwners>>;
   /** Feed topics that the service offers. */
   readonly topics?: Readonly<Record<string, ServedTopic>>;
@@ -71,6 +72,7 @@ export async function serve(runtime: Runtime, serving: Serving): Promise<Running
       timers,
     }),
   );
+  const handlers = typeof serving.handlers === "function" ? serving.handlers(feed) : serving.handlers;
   const server = await startServer({
     service: runtime.service,
     environment: config.environment,
@@ -81,7 +83,7 @@ export async function serve(runtime: Runtime, serving: Serving): Promise<Running
       allowedOrigins: config.httpAllowedOrigins ?? [],
     },
     admin: { address: config.adminAddress },
-    handlers: [...serving.handlers, handler(FeedService, feed.impl)],
+    handlers: [...handlers, handler(FeedService, feed.impl)],
     owners: serving.owners ?? {},
     tokens,
     revocations,
@@ -91,6 +93,7 @@ export async function serve(runtime: Runtime, serving: Serving): Promise<Running
     ready: [schemaReadiness(db, serving.schemaAtLeast), ...(serving.ready ?? [])],
     ...(serving.mountHttp === undefined ? {} : { mountHttp: serving.mountHttp }),
     ...(serving.limits === undefined ? {} : { limits: serving.limits }),
+    trustedProxies: config.proxyNetworks,
     onForbidden: (forbidden) => recordForbidden(runtime, forbidden),
     drainTimeoutMs: config.drainTimeoutMs,
   });

@@ -5,6 +5,7 @@ import type { CallSpan } from "../telemetry/index.ts";
 import type { VerifiedToken } from "../tokens/index.ts";
 import type { Caller } from "./access.ts";
 import type { Timeout } from "./deadline.ts";
+import { callerAddress, networkOfAddress, type TrustedProxies } from "./network.ts";
 import type { ServedMethod } from "./served-method.ts";
 
 /** The certificate that came with a connection: a service's name, none at all, or one that must be refused. */
@@ -19,6 +20,8 @@ export interface Wire {
   readonly url: string;
   readonly timeout: Timeout;
   readonly peer: PeerIdentity;
+  /** Of the other end of the connection. */
+  readonly connectedAddress: string | undefined;
   header(name: string): string | undefined;
   requestHeader(): Headers;
 }
@@ -34,6 +37,7 @@ export class Call implements HandlerContext {
   readonly wire: Wire;
   readonly span: CallSpan;
   readonly startedMs: number;
+  readonly proxies: TrustedProxies;
   token: VerifiedToken | undefined;
   /** Whether the access rule let the call pass: what fails from here on is the handler's to explain. */
   entered = false;
@@ -50,7 +54,8 @@ export class Call implements HandlerContext {
   #values: ContextValues | undefined;
   #finished = false;
 
-  constructor(served: ServedMethod, wire: Wire, span: CallSpan) {
+  constructor(served: ServedMethod, wire: Wire, span: CallSpan, proxies: TrustedProxies) {
+    this.proxies = proxies;
     this.served = served;
     this.wire = wire;
     this.span = span;
@@ -171,6 +176,18 @@ export function deadlineOf(call: HandlerContext): number | undefined {
 /** The trace id that the call's errors and log lines carry. */
 export function traceIdOf(call: HandlerContext): string {
   return ownCall(call).span.traceId;
+}
+
+/** The caller's address; undefined where it is not known. Personal: it is neither logged nor stored. */
+export function addressOf(call: HandlerContext): string | undefined {
+  const { wire, proxies } = ownCall(call);
+  return callerAddress(wire.connectedAddress, wire.header("x-forwarded-for"), proxies);
+}
+
+/** The caller's network, "203.0.113.0/24" or "2001:db8:1::/48"; undefined where it is not known. Personal, too. */
+export function networkOf(call: HandlerContext): string | undefined {
+  const address = addressOf(call);
+  return address === undefined ? undefined : networkOfAddress(address);
 }
 
 /** The span of the call, for spans below it. */

@@ -149,6 +149,9 @@ class HttpWire implements Wire {
         ? parseConnectTimeout(this.header("connect-timeout-ms") ?? null)
         : parseGrpcTimeout(this.header("grpc-timeout"));
   }
+  get connectedAddress(): string | undefined {
+    return this.#request.socket.remoteAddress;
+  }
   get url(): string {
     return `http://${this.header("host") ?? this.header(":authority") ?? ""}${this.#request.url ?? ""}`;
   }

@@ -9,7 +9,7 @@ import {
   QuotaFailureSchema,
   RetryInfoSchema,
 } from "@fujie/api/google/rpc/error_details";
-import { StatusSchema } from "@fujie/api/google/rpc/status";
+import { type Status, StatusSchema } from "@fujie/api/google/rpc/status";
 import { type CanonicalCode, type DomainError, type Reason, reasons } from "../errors/index.ts";
 
 interface Detail {
@@ -49,7 +49,7 @@ export const codeNumbers = {
 export function describeFailure(error: DomainError, traceId: string): Failure {
   const entry = reasons[error.reason];
   const details = [
-    detail(ErrorInfoSchema, { reason: error.reason, domain: "fujie", metadata: { trace_id: traceId } }),
+    detail(ErrorInfoSchema, { reason: error.reason, domain: "fujie", metadata: metadataOf(error, traceId) }),
     ...inputDetails(error),
     ...retryDetails(error),
     ...stateDetails(error, entry.code),
@@ -58,6 +58,11 @@ export function describeFailure(error: DomainError, traceId: string): Failure {
   ];
   const retryAfterSeconds = error.retryDelayMs === undefined ? undefined : Math.ceil(error.retryDelayMs / 1000);
   return { code: entry.code, reason: error.reason, message: entry.en, details, retryAfterSeconds };
+}
+
+/** The subject is what a caller names to the operator: a cap, a precondition, a rule. */
+function metadataOf({ subject }: DomainError, traceId: string): Record<string, string> {
+  return { trace_id: traceId, ...(subject === undefined ? {} : { subject }) };
 }
 
 function inputDetails(error: DomainError): Detail[] {
@@ -93,11 +98,20 @@ function detail<Desc extends DescMessage>(desc: Desc, init: MessageInitShape<Des
   return { desc, value: create(desc, init) };
 }
 
+/** What a call would have failed with, as a message: for a refusal of one item of many. */
+export function refusalStatus(error: DomainError, traceId: string): Status {
+  return failureToStatus(describeFailure(error, traceId));
+}
+
+/** The failure as a message. */
+export function failureToStatus({ code, message, details }: Failure): Status {
+  const packed = details.map(({ desc, value }) => anyPack(desc, value));
+  return create(StatusSchema, { code: codeNumbers[code], message, details: packed });
+}
+
 /** The value of `grpc-status-details-bin`: google.rpc.Status. */
 export function failureToStatusBytes(failure: Failure): Buffer {
-  const details = failure.details.map(({ desc, value }) => anyPack(desc, value));
-  const status = create(StatusSchema, { code: codeNumbers[failure.code], message: failure.message, details });
-  return Buffer.from(toBinary(StatusSchema, status));
+  return Buffer.from(toBinary(StatusSchema, failureToStatus(failure)));
 }
 
 /** The same failure as Connect and gRPC-Web know it. */

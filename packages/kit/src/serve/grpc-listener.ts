@@ -74,7 +74,7 @@ export async function openGrpcListener(options: GrpcListenerOptions): Promise<Gr
     if (served === undefined) return refuse(stream, "METHOD_UNKNOWN");
     if (headerBytes(headers) > limits.headerBytesMax) return refuse(stream, "REQUEST_MALFORMED");
     const timeout = parseGrpcTimeout(headers["grpc-timeout"]?.toString());
-    arriving = { served, headers, timeout, peer: tls === undefined ? noPeer : peerOf(peers, stream) };
+    arriving = { served, stream, headers, timeout, peer: tls === undefined ? noPeer : peerOf(peers, stream) };
     accept(stream, framingHeaders(headers));
     arriving = undefined;
   });
@@ -83,6 +83,7 @@ export async function openGrpcListener(options: GrpcListenerOptions): Promise<Gr
 
 interface Arrival {
   readonly served: ServedMethod;
+  readonly stream: ServerHttp2Stream;
   readonly headers: IncomingHttpHeaders;
   readonly timeout: Wire["timeout"];
   readonly peer: PeerIdentity;
@@ -108,12 +109,17 @@ class GrpcWire implements Wire {
   readonly requestMethod = "POST";
   readonly timeout: Wire["timeout"];
   readonly peer: PeerIdentity;
+  readonly #stream: ServerHttp2Stream;
   readonly #headers: IncomingHttpHeaders;
 
   constructor(arrival: Arrival) {
     this.timeout = arrival.timeout;
     this.peer = arrival.peer;
+    this.#stream = arrival.stream;
     this.#headers = arrival.headers;
+  }
+  get connectedAddress(): string | undefined {
+    return this.#stream.session?.socket.remoteAddress;
   }
   get url(): string {
     return `${this.header(":scheme") ?? "http"}://${this.header(":authority") ?? ""}${this.header(":path") ?? ""}`;

@@ -1,3 +1,4 @@
+import { DomainError } from "../errors/index.ts";
 import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from "./gen/grpc/health/v1/health_pb.js";
 import { type Handler, handler } from "./handler.ts";
 
@@ -46,7 +47,7 @@ async function isReady(check: ReadinessCheck): Promise<boolean> {
 
 const watchIntervalMs = 1000;
 
-/** grpc.health.v1: "" stands for the whole server, other names for the services it serves. */
+/** grpc.health.v1 (github.com/grpc/grpc, doc/health-checking.md): "" stands for the whole server, other names for the services it serves. */
 export function createHealthHandler(readiness: Readiness, services: ReadonlySet<string>): Handler {
   async function statusOf(service: string): Promise<ServingStatus> {
     if (service !== "" && !services.has(service)) return ServingStatus.SERVICE_UNKNOWN;
@@ -55,7 +56,10 @@ export function createHealthHandler(readiness: Readiness, services: ReadonlySet<
 
   return handler(Health, {
     async check({ service }) {
-      return { status: await statusOf(service) };
+      const status = await statusOf(service);
+      // Only a watcher is told so in the answer: the service may come; who asks once gets an error.
+      if (status === ServingStatus.SERVICE_UNKNOWN) throw new DomainError("SERVICE_UNKNOWN");
+      return { status };
     },
     async list() {
       const names = ["", ...services];

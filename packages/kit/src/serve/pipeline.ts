@@ -10,6 +10,7 @@ import { checkEntry, checkObject } from "./access.ts";
 import { Call, endError, type Wire } from "./call.ts";
 import { describeFailure, type Failure } from "./failure.ts";
 import type { Implementation, Reply } from "./handler.ts";
+import { noProxies, type TrustedProxies } from "./network.ts";
 import { fromRemoteError } from "./remote-error.ts";
 import type { ServedMethod } from "./served-method.ts";
 
@@ -19,6 +20,8 @@ export interface PipelineOptions {
   readonly revocations: { isStale(): boolean };
   readonly clock: Clock;
   readonly log: Pick<Logger, "error" | "warn">;
+  /** Whose word is taken for where a call comes from; by default nobody's. */
+  readonly trustedProxies?: TrustedProxies | undefined;
   /** Told when a known caller (a token that verified) was refused by the access rule, before the handler ran. */
   readonly onForbidden?: ((forbidden: Forbidden) => void) | undefined;
 }
@@ -62,7 +65,7 @@ export interface Pipeline {
 }
 
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { telemetry, tokens, revocations, log, clock, onForbidden } = options;
+  const { telemetry, tokens, revocations, log, clock, onForbidden, trustedProxies = noProxies } = options;
   const endless = new Set<Call>();
   const moment = () => ({ nowMs: clock.nowMs(), revocationsAreStale: revocations.isStale() });
   let active = 0;
@@ -72,7 +75,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     active += 1;
     const trusted = wire.peer.name === undefined ? undefined : trustedSpan;
     const span = telemetry.startServerSpan(served.name, (name) => wire.header(name), trusted);
-    return new Call(served, wire, span);
+    return new Call(served, wire, span, trustedProxies);
   }
 
   function admit(call: Call): void | Promise<void> {

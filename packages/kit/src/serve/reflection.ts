@@ -2,6 +2,7 @@ import { type DescFile, type DescService, type MessageInitShape, toBinary } from
 import { nestedTypes } from "@bufbuild/protobuf/reflect";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
+import { file_google_rpc_error_details } from "@fujie/api/google/rpc/error_details";
 import {
   ServerReflection,
   type ServerReflectionRequest,
@@ -15,6 +16,8 @@ type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema
 export function createReflectionHandler(services: readonly DescService[]): Handler {
   const files = new Map<string, DescFile>();
   for (const service of services) collectFiles(service.file, files);
+  // No method names them, but every refusal carries them: a generic client reads its details with these.
+  collectFiles(file_google_rpc_error_details, files);
   const symbols = indexSymbols(files.values());
   const extensions = indexExtensions(files.values());
   const names = services.map(({ typeName }) => ({ name: typeName }));

@@ -40,6 +40,7 @@ export interface ServerOptions {
   /** Serves the HTTP paths that are no methods: sign-in pages, tiles. */
   readonly mountHttp?: RequestListener;
   readonly onForbidden?: PipelineOptions["onForbidden"];
+  readonly trustedProxies?: PipelineOptions["trustedProxies"];
   /** How long calls under way may still take when the server stops. */
   readonly drainTimeoutMs?: number;
 }

@@ -17,6 +17,7 @@ export interface NarrowEvent {
 /** 9999-12-31T23:59:59.999Z, the last time that a Timestamp may state. */
 const TIME_MAX_MS = 253_402_300_799_999;
 const DETAILS_BYTES_MAX = 65_536;
+const DIGEST_BYTES = 32;
 
 const outcomes: Readonly<Record<Outcome, string | undefined>> = {
   [Outcome.UNSPECIFIED]: undefined,
@@ -46,7 +47,9 @@ export function narrowEvent(event: Event, position: number, service: string): Na
   const details = encodeDetails(event.details);
   if (details !== undefined && details.length > DETAILS_BYTES_MAX)
     throw invalid("details", `is larger than ${DETAILS_BYTES_MAX} bytes`);
-  const { type, actor, subject, applicationId, organisationId, traceId, purpose, reason } = event;
+  if (event.digest.length !== 0 && event.digest.length !== DIGEST_BYTES)
+    throw invalid("digest", `is not of ${DIGEST_BYTES} bytes`);
+  const { type, actor, subject, applicationId, organisationId, traceId, purpose, reason, digest } = event;
   return {
     eventId,
     entry: {
@@ -63,6 +66,7 @@ export function narrowEvent(event: Event, position: number, service: string): Na
       purpose,
       reason,
       detailsSha256: new Uint8Array(),
+      digest,
     },
     details,
     keyOwner: [subject, actor, service].find((name) => name !== "") ?? service,
@@ -77,7 +81,8 @@ export function isSameEvent(a: Pick<NarrowEvent, "entry" | "details">, b: Pick<N
 
 /** Whether two entries tell the same, the digest of the sealed details left aside. */
 export function isSameEntry(a: LogEntry, b: LogEntry): boolean {
-  const told = ({ detailsSha256: _sealed, ...rest }: LogEntry) => JSON.stringify(Object.entries(rest).sort());
+  const told = ({ detailsSha256: _sealed, digest, ...rest }: LogEntry) =>
+    JSON.stringify([...Object.entries(rest).sort(), Buffer.from(digest).toString("hex")]);
   return told(a) === told(b);
 }
 

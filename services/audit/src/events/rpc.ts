@@ -5,11 +5,14 @@ import { caller } from "@fujie/kit/serve";
 import type { Context } from "../context.ts";
 
 /** Events come from services by mutual TLS; which one recorded an event is what its certificate says. */
-export function ingestService({ appender }: Pick<Context, "appender">) {
+export function ingestService({ appender, subjectKeys }: Pick<Context, "appender" | "subjectKeys">) {
   const append = async (events: readonly Event[], call: HandlerContext) => {
     const { peer } = caller(call);
     if (peer === undefined) throw new DomainError("PEER_CERTIFICATE_INVALID");
-    return { indexes: (await appender.append(peer, events)).map(BigInt) };
+    const indexes = await appender.append(peer, events);
+    // Before the acknowledgement: after a crash in between, the registry tells it again.
+    for (const subject of erasedAmong(peer, events)) await subjectKeys.erase(subject);
+    return { indexes: indexes.map(BigInt) };
   };
   return {
     appendEvents: ({ events }, call) => append(events, call),
@@ -18,4 +21,11 @@ export function ingestService({ appender }: Pick<Context, "appender">) {
       for await (const { events } of requests) yield await append(events, call);
     },
   } satisfies ServiceImpl<typeof IngestService>;
+}
+
+/** Whose retention the registry has ended: their details in the log end with it, and every proof stays valid. */
+function erasedAmong(service: string, events: readonly Event[]): string[] {
+  return events.flatMap(({ type, subject }) =>
+    service === "registry" && type === "subject.erased" && subject !== "" ? [subject] : [],
+  );
 }

@@ -1,5 +1,6 @@
 import type { Database } from "@fujie/kit/db";
 import type { KeyRing } from "@fujie/kit/keys";
+import type { Logger } from "@fujie/kit/log";
 import {
   decodeHashTile,
   emptyRoot,
@@ -11,7 +12,7 @@ import {
 } from "@fujie/transparency";
 import { tilesOf } from "../tiles/read-tiles.ts";
 import { checkpointVerifiers, openCheckpoint, signCheckpoint } from "./checkpoints.ts";
-import { createPartitions, type Head, publishCheckpoint, readCheckpoint, takeHead } from "./store.ts";
+import { beginMonth, createPartitions, type Head, publishCheckpoint, readCheckpoint, takeHead } from "./store.ts";
 import type { Tree } from "./tree.ts";
 
 /** A size of the tree and its root. */
@@ -41,6 +42,9 @@ export interface RecoveryOptions {
   readonly origin: string;
   /** Entries of one partition. */
   readonly partitionEntries: number;
+  /** When the current month began: older partitions are closed. */
+  readonly monthStartMs: number;
+  readonly log: Pick<Logger, "warn">;
 }
 
 /**
@@ -56,11 +60,21 @@ export async function recoverLog(options: RecoveryOptions, signed: TreeHead | un
   const { db, origin, partitionEntries } = options;
   const head = await takeHead(db, origin, emptyRoot());
   if (head.origin !== origin) throw new LogDamagedError("this database holds the log of another origin");
+  await closeOldMonth(options);
   const partitionsUntil = await createPartitions(db, head.size + partitionEntries, partitionEntries);
   const tree = await rebuildTree(tilesOf(db), head);
   if (signed !== undefined) await requireContinued(options, head, signed, "this process signed another log");
   await settleCheckpoint(options, head);
   return { epoch: head.epoch, tree, partitionsUntil };
+}
+
+/** Long readers can keep a partition from being closed: then the next recovery does it, and the log goes on meanwhile. */
+async function closeOldMonth({ db, monthStartMs, log }: RecoveryOptions): Promise<void> {
+  try {
+    await beginMonth(db, monthStartMs);
+  } catch (error) {
+    log.warn({ error }, "last month's partition could not be closed yet");
+  }
 }
 
 async function rebuildTree(readTile: ReadTile, head: Head): Promise<Tree> {

@@ -1,7 +1,9 @@
+import { type Clock, systemClock } from "@fujie/kit/clock";
 import type { Connection, Database } from "@fujie/kit/db";
 import type { KeyRing } from "@fujie/kit/keys";
 import type { Logger } from "@fujie/kit/log";
 import { backoffMs, type Timers } from "@fujie/kit/timers";
+import { startOfMonthMs } from "../retention/rules.ts";
 import { recoverLog, type TreeHead } from "./recovery.ts";
 import { freeLead, stillLeads, tryLead } from "./store.ts";
 import { interrupted, rejectAll, startTerm, type Term, type Waiting } from "./term.ts";
@@ -13,6 +15,8 @@ export interface SequencerOptions {
   readonly origin: string;
   readonly log: Pick<Logger, "info" | "warn" | "error">;
   readonly timers: Timers;
+  /** Tells when a month begins. Default: the system's. */
+  readonly clock?: Clock;
   /** Entries of one partition: a multiple of 256, and at least 4,096 so that two batches never outrun it. */
   readonly partitionEntries?: number;
 }
@@ -40,7 +44,7 @@ const RESTART_BACKOFF = { baseMs: 100, capMs: 10_000 };
  * the head any more.
  */
 export function openSequencer(options: SequencerOptions): Sequencer {
-  const { db, ring, origin, log, timers, partitionEntries = PARTITION_ENTRIES } = options;
+  const { db, ring, origin, log, timers, partitionEntries = PARTITION_ENTRIES, clock = systemClock } = options;
   const stop = new AbortController();
   let term: Term | undefined;
   let signed: TreeHead | undefined;
@@ -68,8 +72,10 @@ export function openSequencer(options: SequencerOptions): Sequencer {
     const connection = await db.connect();
     try {
       if (!(await tryLead(connection))) return false;
-      const recovered = await recoverLog({ db, ring, origin, partitionEntries }, signed);
-      await serveTerm(startTerm({ db, ring, origin, partitionEntries, onSign: rememberSigned }, recovered), connection);
+      const monthStartMs = startOfMonthMs(clock.nowMs());
+      const recovered = await recoverLog({ db, ring, origin, partitionEntries, monthStartMs, log }, signed);
+      const term = startTerm({ db, ring, origin, partitionEntries, onSign: rememberSigned }, recovered);
+      await serveTerm(term, connection, monthStartMs);
       await freeLead(connection);
       return true;
     } finally {
@@ -78,7 +84,7 @@ export function openSequencer(options: SequencerOptions): Sequencer {
     }
   }
 
-  async function serveTerm(started: Term, connection: Connection): Promise<void> {
+  async function serveTerm(started: Term, connection: Connection, monthStartMs: number): Promise<void> {
     const over = new AbortController();
     const ended = started.ended.then((reason) => {
       over.abort();
@@ -86,7 +92,7 @@ export function openSequencer(options: SequencerOptions): Sequencer {
     });
     term = started;
     log.info({ size: started.size }, "leading the log");
-    await keepLead(started, connection, AbortSignal.any([stop.signal, over.signal]));
+    await keepLead(started, connection, AbortSignal.any([stop.signal, over.signal]), monthStartMs);
     term = undefined;
     // Stopped on purpose: what was taken in is finished first.
     if (!over.signal.aborted) await Promise.race([started.settled(), ended]);
@@ -94,10 +100,16 @@ export function openSequencer(options: SequencerOptions): Sequencer {
     await ended;
   }
 
-  async function keepLead(started: Term, connection: Connection, over: AbortSignal): Promise<void> {
+  /** Until the term is over, or a month begins: the next term begins on a partition of its own. */
+  async function keepLead(
+    started: Term,
+    connection: Connection,
+    over: AbortSignal,
+    monthStartMs: number,
+  ): Promise<void> {
     while (!over.aborted) {
       await timers.sleep(HEARTBEAT_MS, over);
-      if (over.aborted) return;
+      if (over.aborted || startOfMonthMs(clock.nowMs()) > monthStartMs) return;
       const leads = await stillLeads(connection).catch(() => false);
       if (!leads) started.end(new Error("the lock of the lead is lost"));
     }

@@ -44,8 +44,14 @@ const findHead = statement(
 );
 const advanceHead = statement(
   "audit.head.advance",
-  `UPDATE audit.head SET size = $3, root = $4 WHERE epoch = $1 AND size = $2`,
+  `WITH moved AS (UPDATE audit.head SET size = $3, root = $4 WHERE epoch = $1 AND size = $2 RETURNING size),
+   tallied AS (
+     INSERT INTO audit.tally AS t (service, sealed)
+     SELECT service, sealed FROM moved, unnest($5::text[], $6::bigint[]) AS given (service, sealed)
+     ON CONFLICT (service) DO UPDATE SET sealed = t.sealed + excluded.sealed
+   ) SELECT count(*)::int AS moved FROM moved`,
 );
+const beginNewMonth = statement("audit.partitions.month", `SELECT audit.begin_month($1) AS ended`);
 const ensurePartitions = statement(
   "audit.partitions.ensure",
   `SELECT audit.ensure_entry_partitions($1, $2)::float8 AS until`,
@@ -117,17 +123,29 @@ export async function readHead(db: Queryable): Promise<Head | undefined> {
   return (await db.query<HeadRow>(findHead())).rows[0];
 }
 
+export interface HeadMove {
+  readonly epoch: number;
+  readonly from: number;
+  readonly to: number;
+  readonly root: Uint8Array;
+  /** How many of the new entries each service recorded. */
+  readonly sealed: ReadonlyMap<string, number>;
+}
+
 /** Compare-and-swap: false when the head is not where this epoch left it. */
-export async function moveHead(
-  tx: Queryable,
-  move: { readonly epoch: number; readonly from: number; readonly to: number; readonly root: Uint8Array },
-): Promise<boolean> {
-  return (await tx.query(advanceHead(move.epoch, move.from, move.to, move.root))).rowCount === 1;
+export async function moveHead(tx: Queryable, { epoch, from, to, root, sealed }: HeadMove): Promise<boolean> {
+  const query = advanceHead(epoch, from, to, root, [...sealed.keys()], [...sealed.values()]);
+  return (await tx.query<{ moved: number }>(query)).rows[0]?.moved === 1;
 }
 
 /** Creates partitions ahead until they hold the entries below `until`; gives how far they reach. */
 export async function createPartitions(db: Queryable, until: number, width: number): Promise<number> {
   return (await db.query<{ until: number }>(ensurePartitions(until, width))).rows[0]?.until ?? 0;
+}
+
+/** Ends the partition that is written to when it began before the month; tells whether it did. */
+export async function beginMonth(db: Queryable, monthStartMs: number): Promise<boolean> {
+  return (await db.query<{ ended: boolean }>(beginNewMonth(monthStartMs))).rows[0]?.ended === true;
 }
 
 /** Writes entries at `begin` and the indexes after it. */

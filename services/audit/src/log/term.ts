@@ -1,7 +1,7 @@
 import { type Database, transaction } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import type { KeyRing } from "@fujie/kit/keys";
-import { root } from "@fujie/transparency";
+import { root as rootOf } from "@fujie/transparency";
 import { signCheckpoint } from "./checkpoints.ts";
 import type { PreparedEntry } from "./entry.ts";
 import type { Recovered, TreeHead } from "./recovery.ts";
@@ -114,7 +114,7 @@ export function startTerm(options: TermOptions, recovered: Recovered): Term {
       waiting.map(({ entry }) => entry.leafHash),
     );
     tree = grown.tree;
-    const after = { size: tree.frontier.size, root: root(tree.frontier) };
+    const after = { size: tree.frontier.size, root: rootOf(tree.frontier) };
     return { begin, waiting, full: grown.full, after };
   }
 
@@ -126,7 +126,9 @@ export function startTerm(options: TermOptions, recovered: Recovered): Term {
         await writeEntries(tx, begin, entries);
         await writeTiles(tx, full);
         await before;
-        const moved = await moveHead(tx, { epoch: recovered.epoch, from: begin, to: after.size, root: after.root });
+        const { size: to, root } = after;
+        const sealed = countByService(entries);
+        const moved = await moveHead(tx, { epoch: recovered.epoch, from: begin, to, root, sealed });
         if (!moved) throw new Error("another sequencer has taken the lead");
       },
       { retries: 0 },
@@ -211,6 +213,12 @@ export function startTerm(options: TermOptions, recovered: Recovered): Term {
       return committedSize;
     },
   };
+}
+
+function countByService(entries: readonly PreparedEntry[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { entry } of entries) counts.set(entry.service, (counts.get(entry.service) ?? 0) + 1);
+  return counts;
 }
 
 /** Whether the entries are in the log is not known to the caller: asking again under the same ids tells. */

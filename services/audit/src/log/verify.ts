@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { type Database, statement } from "@fujie/kit/db";
 import {
   type Checkpoint,
@@ -9,13 +8,15 @@ import {
   HASH_BYTES,
   type LogEntry,
   root,
+  sha256,
   TILE_WIDTH,
   type Verifier,
 } from "@fujie/transparency";
 import { indexesOf } from "../events/store.ts";
+import { DROPPED_TYPE, digestOfEnded, type EndedRange, isEnded, readEndedRanges } from "../retention/ended.ts";
 import { openCheckpoint } from "./checkpoints.ts";
 import type { TreeHead } from "./recovery.ts";
-import { readCheckpoint, readHead } from "./store.ts";
+import { type Head, readCheckpoint } from "./store.ts";
 import { emptyTree, type FullTile, growTree, type Tree } from "./tree.ts";
 
 /** One thing that is not as it was sealed; `index` is the entry's, or the first one's under the tile. */
@@ -39,14 +40,26 @@ export interface Finding {
     /** A checkpoint is missing, or not signed by the log's keys. */
     | "CHECKPOINT_SIGNATURE_INVALID"
     /** A checkpoint states a root that the entries do not have at its size, or a size that the log does not reach. */
-    | "CHECKPOINT_MISMATCH";
+    | "CHECKPOINT_MISMATCH"
+    /** The counted events of a service are not those in the log. */
+    | "TALLY_MISMATCH"
+    /** Entries are marked as ended, and the log holds no record of it. */
+    | "DROP_UNRECORDED"
+    /** A service recorded events that neither wait in its outbox nor are in the log. */
+    | "OUTBOX_ROW_MISSING";
   readonly index?: number;
+  /** The service that it is about. */
+  readonly what?: string;
 }
 
 export interface LogReport {
   readonly size: number;
   /** Checkpoints whose signatures and roots fit, the published one included. */
   readonly checkpoints: number;
+  /** Entries that ended with their partitions, as the log itself records; their hashes are in the tiles. */
+  readonly ended: number;
+  /** By size, the roots of the entries: at the end, at the checkpoints, and at the sizes that were asked for. */
+  readonly roots: ReadonlyMap<number, Uint8Array>;
   /** Empty when the log is what was sealed. At most 100: the first ones tell where to look. */
   readonly findings: readonly Finding[];
 }
@@ -58,6 +71,10 @@ export interface VerifyOptions {
   readonly verifiers: readonly Verifier[];
   /** Notes that were remembered elsewhere: only they show a rollback to an older state. */
   readonly remembered?: readonly string[];
+  /** Sizes of which the root is wanted. */
+  readonly sizes?: readonly number[];
+  /** Called now and then with the number of entries that are checked. */
+  readonly onProgress?: (entries: number, size: number) => void;
 }
 
 interface Row {
@@ -76,11 +93,11 @@ interface Row {
 interface TileRow {
   readonly level: number;
   readonly index: number;
-  readonly hashes: Buffer;
-  readonly root: Buffer;
+  readonly hashes: Uint8Array;
+  readonly root: Uint8Array;
 }
 
-type Report = (kind: Finding["kind"], index?: number) => void;
+type Report = (kind: Finding["kind"], index?: number, what?: string) => void;
 
 const FINDINGS_MAX = 100;
 /** Whole tiles. */
@@ -97,6 +114,17 @@ const readTiles = statement(
   "audit.verify.tiles",
   `SELECT tile.level, tile.index::float8 AS index, hashes, root
    FROM unnest($1::smallint[], $2::bigint[]) AS wanted (level, index) JOIN audit.tile USING (level, index)`,
+);
+// Moved together, read together.
+const findMoment = statement(
+  "audit.verify.moment",
+  `SELECT origin, size::float8 AS size, root, epoch::float8 AS epoch,
+     (SELECT jsonb_object_agg(service, sealed) FROM audit.tally) AS tally
+   FROM audit.head`,
+);
+const findUnreconciled = statement(
+  "audit.verify.reconciliation",
+  `SELECT service FROM audit.reconciliation WHERE missing <> 0 ORDER BY service`,
 );
 // One statement sees one moment: what is being appended meanwhile is in both or in neither.
 const countUnsealed = statement(
@@ -116,13 +144,15 @@ const countEventIds = statement(
  * a rollback of the whole database is one only against a checkpoint that was remembered elsewhere.
  * The log may grow meanwhile. Nothing of an entry is in the report.
  */
-export async function verifyLog({ db, origin, verifiers, remembered = [] }: VerifyOptions): Promise<LogReport> {
+export async function verifyLog(options: VerifyOptions): Promise<LogReport> {
+  const { db, origin, verifiers, remembered = [], sizes = [] } = options;
   const findings: Finding[] = [];
-  const report: Report = (kind, index) => {
-    if (findings.length < FINDINGS_MAX) findings.push(index === undefined ? { kind } : { kind, index });
+  const report: Report = (kind, index, what) => {
+    if (findings.length >= FINDINGS_MAX) return;
+    findings.push({ kind, ...(index === undefined ? {} : { index }), ...(what === undefined ? {} : { what }) });
   };
   const published = await readCheckpoint(db);
-  const head = await readHead(db);
+  const { head, tally } = await readMoment(db);
   if (head === undefined || head.origin !== origin) report("HEAD_MISMATCH");
   const size = head?.size ?? 0;
 
@@ -132,33 +162,61 @@ export async function verifyLog({ db, origin, verifiers, remembered = [] }: Veri
     if (checkpoint === undefined) report("CHECKPOINT_SIGNATURE_INVALID");
     else checkpoints.push(checkpoint);
   }
-  const wanted = new Set(checkpoints.map((checkpoint) => checkpoint.size));
-  const roots = await rehash(db, size, wanted, report);
+  const wanted = new Set([...sizes, ...checkpoints.map((checkpoint) => checkpoint.size)]);
+  const ranges = await readEndedRanges(db);
+  const walk: Walk = { db, size, wanted, ranges, report, onProgress: options.onProgress ?? (() => {}) };
+  const { roots, services, lastDrop } = await rehash(walk);
 
   if (head !== undefined && !isRootOf(roots, head)) report("HEAD_MISMATCH");
   const fitting = checkpoints.filter((checkpoint) => isRootOf(roots, checkpoint));
   for (let missing = checkpoints.length - fitting.length; missing > 0; missing--) report("CHECKPOINT_MISMATCH");
+  if (ranges.length > 0 && !equalHashes(lastDrop, digestOfEnded(ranges))) report("DROP_UNRECORDED");
+  // Rows that are gone or unreadable are told already.
+  if (findings.length === 0) checkTally(tally, services, size, ranges.length > 0, report);
   await checkCounts(db, size, report);
-  return { size, checkpoints: fitting.length, findings };
+  await checkReconciliation(db, report);
+  const ended = ranges.reduce((sum, { begin, end }) => sum + end - begin, 0);
+  return { size, checkpoints: fitting.length, ended, roots, findings };
+}
+
+/** What a walk over the log needs. */
+interface Walk {
+  readonly db: Database;
+  readonly size: number;
+  readonly wanted: ReadonlySet<number>;
+  readonly ranges: readonly EndedRange[];
+  readonly report: Report;
+  readonly onProgress: (entries: number, size: number) => void;
+}
+
+/** What a walk over the log learns. */
+interface Walked {
+  readonly roots: Map<number, Uint8Array>;
+  /** Entries by the service that recorded them. */
+  readonly services: Map<string, number>;
+  /** What the log last recorded of ended entries. */
+  lastDrop: Uint8Array;
 }
 
 /** Hashes the entries below `size`; gives the roots at the wanted sizes and at the end. */
-async function rehash(
-  db: Database,
-  size: number,
-  wanted: ReadonlySet<number>,
-  report: Report,
-): Promise<Map<number, Uint8Array>> {
-  const roots = new Map<number, Uint8Array>();
+async function rehash(walk: Walk): Promise<Walked> {
+  const { db, size, wanted, report } = walk;
+  const walked: Walked = { roots: new Map(), services: new Map(), lastDrop: new Uint8Array() };
   let tree = emptyTree;
   const keepRoot = (now: Tree): void => {
     const at = now.frontier.size;
-    if (at === size || wanted.has(at)) roots.set(at, root(now.frontier));
+    if (at === size || wanted.has(at)) walked.roots.set(at, root(now.frontier));
   };
   keepRoot(tree);
+  // The next window is on its way while this one is hashed.
+  let coming = readWindow(db, 0, size);
   for (let begin = 0; begin < size; begin += WINDOW_ENTRIES) {
-    const end = Math.min(size, begin + WINDOW_ENTRIES);
-    const leaves = await checkWindow(db, begin, end, report);
+    const window = await coming;
+    const { end } = window;
+    coming = readWindow(db, end, size);
+    // Awaited in the next round; until then a rejection must not count as unhandled.
+    coming.catch(() => {});
+    const leaves = checkWindow(walk, walked, window);
     const full: FullTile[] = [];
     // In steps that end where a root is wanted.
     const stops = [...[...wanted].filter((at) => at > begin && at < end).sort((a, b) => a - b), end];
@@ -168,42 +226,86 @@ async function rehash(
       full.push(...grown.full);
       keepRoot(tree);
     }
-    await checkTiles(db, full, report);
+    checkTiles(full, window.tiles, report);
+    // Higher tiles are not read with the leaves; there are few.
+    const higher = full.filter(({ level }) => level > 0);
+    checkTiles(higher, await storedTiles(db, higher), report, true);
+    walk.onProgress(end, size);
   }
-  return roots;
+  return walked;
+}
+
+/** The rows of a window with everything that they are compared with. */
+interface Window {
+  readonly begin: number;
+  readonly end: number;
+  readonly rows: readonly CheckedRow[];
+  readonly tiles: ReadonlyMap<string, TileRow>;
+}
+
+interface CheckedRow extends Row {
+  /** What the preimage says; undefined when it is none. */
+  readonly entry: LogEntry | undefined;
+  /** Where its event id leads to. */
+  readonly eventIndex: number | undefined;
+}
+
+async function readWindow(db: Database, begin: number, size: number): Promise<Window> {
+  const end = Math.min(size, begin + WINDOW_ENTRIES);
+  if (begin >= end) return { begin, end: begin, rows: [], tiles: new Map() };
+  const first = begin / TILE_WIDTH;
+  const wanted = Array.from({ length: Math.ceil((end - begin) / TILE_WIDTH) }, (_, at) => first + at);
+  const [{ rows }, tiles] = await Promise.all([
+    db.query<Row & Record<string, unknown>>(readRows(begin, end)),
+    storedTiles(
+      db,
+      wanted.map((index) => ({ level: 0, index })),
+    ),
+  ]);
+  const read = rows.map((row) => ({ row, entry: readEntry(row) }));
+  const eventIds = read.flatMap(({ entry }) => (entry === undefined ? [] : [entry.eventId]));
+  const indexes = await indexesOf(db, eventIds);
+  const checked = read.map(({ row, entry }) => ({ ...row, entry, eventIndex: indexes.get(entry?.eventId ?? "") }));
+  return { begin, end, rows: checked, tiles };
 }
 
 /** Checks the rows of a window; gives the leaf hashes to go on with, which are the tiles' where they are stored. */
-async function checkWindow(db: Database, begin: number, end: number, report: Report): Promise<Uint8Array[]> {
-  const { rows } = await db.query<Row & Record<string, unknown>>(readRows(begin, end));
-  const byIndex = new Map(rows.map((row) => [row.index, row]));
-  const tiled = await readLeafTiles(db, begin, end);
-  const entries = new Map(rows.map((row) => [row.index, readEntry(row)]));
-  const eventIds = [...entries.values()].flatMap((entry) => (entry === undefined ? [] : [entry.eventId]));
-  const indexes = await indexesOf(db, eventIds);
-
-  return Array.from({ length: end - begin }, (_, at) => {
-    const index = begin + at;
-    const row = byIndex.get(index);
-    const stored = tiled[at];
+function checkWindow({ ranges, report }: Walk, walked: Walked, { begin, end, rows, tiles }: Window): Uint8Array[] {
+  const leaves: Uint8Array[] = [];
+  let next = 0;
+  for (let index = begin; index < end; index++) {
+    const stored = storedLeaf(tiles, index);
+    const row = rows[next]?.index === index ? rows[next] : undefined;
     if (row === undefined) {
-      report("ENTRY_MISSING", index);
-      return stored ?? new Uint8Array(HASH_BYTES);
+      if (stored === undefined || !isEnded(ranges, index)) report("ENTRY_MISSING", index);
+      leaves.push(stored ?? new Uint8Array(HASH_BYTES));
+      continue;
     }
-    const entry = entries.get(index);
-    const hash = entryLeafHash(row.preimage, row.salt);
-    if (entry === undefined || (stored !== undefined && !equalHashes(hash, stored))) report("ENTRY_ALTERED", index);
-    if (entry !== undefined) checkRow(row, entry, indexes.get(entry.eventId), report);
-    return stored ?? hash;
-  });
+    next += 1;
+    const leaf = entryLeafHash(row.preimage, row.salt);
+    if (stored !== undefined && !equalHashes(leaf, stored)) report("ENTRY_ALTERED", index);
+    else if (row.entry === undefined) report("ENTRY_ALTERED", index);
+    if (row.entry !== undefined) checkRow(row, row.entry, walked, report);
+    leaves.push(stored ?? leaf);
+  }
+  return leaves;
 }
 
-function checkRow(row: Row, entry: LogEntry, found: number | undefined, report: Report): void {
-  if (found !== row.index) report("EVENT_ID_ALTERED", row.index);
+/** The leaf hash that the stored tile has for an entry; undefined where no tile is stored. */
+function storedLeaf(tiles: ReadonlyMap<string, TileRow>, index: number): Uint8Array | undefined {
+  const tile = tiles.get(keyOf({ level: 0, index: Math.floor(index / TILE_WIDTH) }));
+  const offset = (index % TILE_WIDTH) * HASH_BYTES;
+  return tile?.hashes.subarray(offset, offset + HASH_BYTES);
+}
+
+function checkRow(row: CheckedRow, entry: LogEntry, walked: Walked, report: Report): void {
+  walked.services.set(entry.service, (walked.services.get(entry.service) ?? 0) + 1);
+  if (entry.type === DROPPED_TYPE && entry.service === "audit") walked.lastDrop = entry.digest;
+  if (row.eventIndex !== row.index) report("EVENT_ID_ALTERED", row.index);
   const told = [entry.timeMs, entry.type, entry.traceId, entry.subject, entry.actor, entry.applicationId];
   const columns = [row.time_ms, row.type, row.trace_id, row.subject, row.actor, row.application_id];
   if (columns.some((column, at) => (column ?? "") !== told[at])) report("COLUMNS_ALTERED", row.index);
-  const digest = row.details === null ? Buffer.of() : createHash("sha256").update(row.details).digest();
+  const digest = row.details === null ? Buffer.of() : sha256(row.details);
   if (!equalHashes(digest, entry.detailsSha256)) report("DETAILS_ALTERED", row.index);
 }
 
@@ -216,25 +318,14 @@ function readEntry({ preimage }: Row): LogEntry | undefined {
   }
 }
 
-/** The leaf hashes that the stored tiles have for these entries; undefined where no tile is stored. */
-async function readLeafTiles(db: Database, begin: number, end: number): Promise<(Uint8Array | undefined)[]> {
-  const first = begin / TILE_WIDTH;
-  const wanted = Array.from({ length: Math.ceil((end - begin) / TILE_WIDTH) }, (_, at) => first + at);
-  const tiles = await storedTiles(
-    db,
-    wanted.map((index) => ({ level: 0, index })),
-  );
-  return Array.from({ length: end - begin }, (_, at) => {
-    const offset = (at % TILE_WIDTH) * HASH_BYTES;
-    return tiles
-      .get(keyOf({ level: 0, index: first + Math.floor(at / TILE_WIDTH) }))
-      ?.hashes.subarray(offset, offset + HASH_BYTES);
-  });
-}
-
-async function checkTiles(db: Database, full: readonly FullTile[], report: Report): Promise<void> {
-  const stored = await storedTiles(db, full);
+function checkTiles(
+  full: readonly FullTile[],
+  stored: ReadonlyMap<string, TileRow>,
+  report: Report,
+  higher = false,
+): void {
   for (const tile of full) {
+    if (tile.level > 0 !== higher) continue;
     const row = stored.get(keyOf(tile));
     if (row !== undefined && equalHashes(row.hashes, tile.hashes) && equalHashes(row.root, tile.root)) continue;
     report("TILE_ALTERED", tile.index * TILE_WIDTH ** (tile.level + 1));
@@ -251,7 +342,9 @@ async function storedTiles(db: Database, tiles: readonly TileId[]): Promise<Map<
       tiles.map(({ index }) => index),
     ),
   );
-  return new Map(rows.map((row) => [keyOf(row), row]));
+  // A plain array: its parts cost a fraction of a Buffer's.
+  const plain = ({ buffer, byteOffset, length }: Uint8Array) => new Uint8Array(buffer, byteOffset, length);
+  return new Map(rows.map((row) => [keyOf(row), { ...row, hashes: plain(row.hashes) }]));
 }
 
 function keyOf({ level, index }: TileId): string {
@@ -261,6 +354,35 @@ function keyOf({ level, index }: TileId): string {
 function isRootOf(roots: ReadonlyMap<number, Uint8Array>, { size, root: stated }: TreeHead): boolean {
   const computed = roots.get(size);
   return computed !== undefined && equalHashes(computed, stated);
+}
+
+/** All services together have sealed what the head counts; one by one, as long as every entry is still there. */
+function checkTally(
+  tally: Readonly<Record<string, number>>,
+  services: ReadonlyMap<string, number>,
+  size: number,
+  hasEnded: boolean,
+  report: Report,
+): void {
+  const total = Object.values(tally).reduce((sum, sealed) => sum + sealed, 0);
+  if (total !== size) report("TALLY_MISMATCH");
+  // Entries from before the tally are counted under no name; of entries that ended, nothing tells whose they were.
+  else if (!hasEnded && tally[""] === undefined)
+    for (const [service, sealed] of Object.entries(tally))
+      if ((services.get(service) ?? 0) !== sealed) report("TALLY_MISMATCH", undefined, service);
+}
+
+async function checkReconciliation(db: Database, report: Report): Promise<void> {
+  const { rows } = await db.query<{ service: string }>(findUnreconciled());
+  for (const { service } of rows) report("OUTBOX_ROW_MISSING", undefined, service);
+}
+
+/** The head and what belongs to its moment. */
+async function readMoment(db: Database): Promise<{ head: Head | undefined; tally: Readonly<Record<string, number>> }> {
+  const [row] = (
+    await db.query<Head & { tally: Record<string, number> | null } & Record<string, unknown>>(findMoment())
+  ).rows;
+  return { head: row, tally: row?.tally ?? {} };
 }
 
 /** Every entry has its event id (checked row by row), so equal numbers leave no event id without its entry. */

@@ -1,14 +1,15 @@
 import type { Queryable } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import { decodeHashTile, locateNode, type ReadTile } from "@fujie/transparency";
-import { type PublishedCheckpoint, readCheckpoint } from "../log/store.ts";
+import type { PublishedCheckpoint } from "../log/store.ts";
+import { readPublished } from "../witnessing/store.ts";
 
 /**
- * The newest published checkpoint: what may be told of the log ends with it.
+ * The newest published checkpoint, with its cosignatures: what may be told of the log ends with it.
  * @throws DomainError DEPENDENCY_UNAVAILABLE before the log's first start
  */
 export async function publishedCheckpoint(db: Queryable): Promise<PublishedCheckpoint> {
-  const published = await readCheckpoint(db);
+  const published = await readPublished(db);
   if (published === undefined) throw new DomainError("DEPENDENCY_UNAVAILABLE", { subject: "log" });
   return published;
 }

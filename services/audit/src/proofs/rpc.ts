@@ -1,13 +1,25 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { LogService } from "@fujie/api/fujie/audit/v1/log";
 import { DomainError, fieldError } from "@fujie/kit/errors";
-import { proveConsistencyFromTiles, proveInclusionFromTiles } from "@fujie/transparency";
+import { caller } from "@fujie/kit/serve";
+import {
+  decodeEntry,
+  entryLeafHash,
+  equalHashes,
+  formatProofBundle,
+  proveConsistencyFromTiles,
+  proveInclusionFromTiles,
+} from "@fujie/transparency";
 import type { Context } from "../context.ts";
+import { findStoredEntry, indexesOf } from "../events/store.ts";
 import { publishedCheckpoint, readLeafHash } from "./published-log.ts";
 
-type ProofMethods = Pick<ServiceImpl<typeof LogService>, "getCheckpoint" | "getInclusionProof" | "getConsistencyProof">;
+type ProofMethods = Pick<
+  ServiceImpl<typeof LogService>,
+  "getCheckpoint" | "getInclusionProof" | "getConsistencyProof" | "getEventProof"
+>;
 
-/** What anybody may ask: the tree tells nothing about anybody. */
+/** What anybody may ask, since the tree tells nothing about anybody; and what a service may ask of its own events. */
 export function proofMethods({ db, tiles }: Pick<Context, "db" | "tiles">) {
   return {
     async getCheckpoint() {
@@ -36,6 +48,22 @@ export function proofMethods({ db, tiles }: Pick<Context, "db" | "tiles">) {
         path: await proveConsistencyFromTiles(Number(firstSize), size, tiles),
         checkpoint: size === published.size ? published.note : "",
       };
+    },
+
+    async getEventProof({ eventId }, call) {
+      const { size, note } = await publishedCheckpoint(db);
+      const index = (await indexesOf(db, [eventId])).get(eventId.toLowerCase());
+      // What no published checkpoint covers cannot be proven yet.
+      const stored = index === undefined || index >= size ? undefined : await findStoredEntry(db, index);
+      // Another service's event is as unknown as none.
+      if (stored === undefined || decodeEntry(stored.preimage).service !== caller(call).peer) {
+        throw new DomainError("ENTRY_NOT_FOUND");
+      }
+      const { preimage, salt } = stored;
+      const leaf = await readLeafHash(tiles, stored.index, size);
+      if (!equalHashes(entryLeafHash(preimage, salt), leaf)) throw new Error("an entry is not what its leaf binds");
+      const path = await proveInclusionFromTiles(stored.index, size, tiles);
+      return { preimage, salt, proofBundle: formatProofBundle({ index: stored.index, path, checkpoint: note }) };
     },
   } satisfies ProofMethods;
 }

@@ -2,7 +2,8 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import type { Logger } from "@fujie/kit/log";
 import { FormatError, parseTilePath, TILE_WIDTH } from "@fujie/transparency";
 import type { Context } from "../context.ts";
-import { readCheckpoint } from "../log/store.ts";
+import type { PublishedCheckpoint } from "../log/store.ts";
+import { readPublished, readWitnessed } from "../witnessing/store.ts";
 import { readEntryBundle } from "./read-tiles.ts";
 
 interface Answer {
@@ -21,7 +22,10 @@ const notFound: Answer = { status: 404, type: "text/plain", cacheControl: "no-st
 const notReady: Answer = { status: 503, type: "text/plain", cacheControl: "no-store", body: "unavailable\n" };
 const notAllowed: Answer = { status: 405, type: "text/plain", cacheControl: "no-store", body: "only GET\n" };
 
-/** Serves the log as static resources (c2sp.org/tlog-tiles): /log/checkpoint, /log/tile/…, /log/tile/entries/…. */
+/**
+ * Serves the log as static resources (c2sp.org/tlog-tiles): /log/checkpoint, /log/tile/…, /log/tile/entries/…; and
+ * /log/witnessed-checkpoint, the newest checkpoint that a witness cosigned.
+ */
 export function serveTiles(context: Pick<Context, "db" | "tiles" | "log">): RequestListener {
   return (request, response) => void respond(context, request, response);
 }
@@ -52,15 +56,19 @@ async function answerTo(context: Pick<Context, "db" | "tiles">, request: Incomin
   const path = request.url ?? "";
   if (!path.startsWith(PREFIX)) return notFound;
   if (request.method !== "GET" && request.method !== "HEAD") return notAllowed;
-  const checkpoint = await readCheckpoint(context.db);
-  if (checkpoint === undefined) return notReady;
   const resource = path.slice(PREFIX.length);
-  if (resource === "checkpoint") {
-    return { status: 200, type: "text/plain; charset=utf-8", cacheControl: FLEETING, body: checkpoint.note };
-  }
+  if (resource === "witnessed-checkpoint") return noteOf(await readWitnessed(context.db)) ?? notFound;
+  const checkpoint = await readPublished(context.db);
+  if (checkpoint === undefined) return notReady;
+  if (resource === "checkpoint") return noteOf(checkpoint) ?? notFound;
   const body = await readResource(context, resource, checkpoint.size);
   if (body === undefined) return notFound;
   return { status: 200, type: "application/octet-stream", cacheControl: IMMUTABLE, body };
+}
+
+function noteOf(checkpoint: PublishedCheckpoint | undefined): Answer | undefined {
+  if (checkpoint === undefined) return undefined;
+  return { status: 200, type: "text/plain; charset=utf-8", cacheControl: FLEETING, body: checkpoint.note };
 }
 
 async function readResource(

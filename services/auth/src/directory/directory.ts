@@ -2,7 +2,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import type { DirectoryService } from "@fujie/api/fujie/registry/v1/directory";
-import type { CertificateProofSchema } from "@fujie/api/fujie/trust/v1/evidence";
+import type { CertificateProofSchema } from "@fujie/api/fujie/trust/v1/certificate";
 import type { Clock } from "@fujie/kit/clock";
 import { DomainError } from "@fujie/kit/errors";
 import { type Judged, judgeOperator, judgePerson } from "./rules.ts";

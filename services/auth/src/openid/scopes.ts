@@ -23,9 +23,22 @@ export const operatorScopes = [
   "registry.operators.approve",
   "registry.operators.read",
   "registry.accounts.read",
+  "registry.accounts.suspend",
   "registry.counter",
+  "registry.sources.write",
+  "registry.sources.approve",
+  "registry.sources.suspend",
+  "registry.policies.propose",
+  "registry.policies.approve",
+  "registry.blocks.write",
   "trust.sources.read",
+  "registry.disclose",
   "audit.read",
+  "audit.hold",
+  "audit.incidents",
+  "audit.calendar",
+  "audit.cases.propose",
+  "audit.cases.approve",
 ] as const;
 
 export const applicationScopes = ["trust.verify", "application.read", "registry.registrations.write"] as const;

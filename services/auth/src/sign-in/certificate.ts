@@ -48,7 +48,7 @@ export async function signInWithCertificate(
     const who = await context.directory.match(challenge.message, proof);
     return await establishSession(context, place, who, "pop");
   } catch (error) {
-    if (error instanceof DomainError) await recordRefusedSignIn(context, error.reason, "pop");
+    if (error instanceof DomainError) await recordRefusedSignIn(context, error.reason, "pop", networkKey);
     throw error;
   }
 }

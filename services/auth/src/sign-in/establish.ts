@@ -16,6 +16,8 @@ export interface Place {
   readonly interaction: string;
   /** The session that the browser had before, if any. */
   readonly formerSessionId: string | undefined;
+  /** Keyed digest of the network: lets the analysis see that somebody is in several places at once. */
+  readonly networkKey?: string;
 }
 
 type EstablishContext = Pick<Context, "db" | "clock" | "ring" | "directory" | "sessionLimits">;
@@ -35,6 +37,7 @@ export async function establishSession(
   if (!judged.ok) throw new DomainError("CREDENTIALS_INVALID", { cause: new DomainError(judged.reason) });
   const { subject, kind } = who;
   const nowMs = context.clock.nowMs();
+  const network = place.networkKey === undefined ? {} : { network: place.networkKey };
   return transaction(context.db, async (tx) => {
     const record = (type: string, details: Record<string, string>) =>
       recordEvent(context, tx, webOrigin(), { type, outcome: "SUCCESS", actor: subject, subject, details });
@@ -42,7 +45,7 @@ export async function establishSession(
     const former = place.formerSessionId === undefined ? undefined : await findSession(tx, place.formerSessionId);
     if (former?.subject === subject && isLive(former, nowMs, context.sessionLimits)) {
       if (await renewAuthentication(tx, former.id, [method], nowMs)) {
-        await record("session.renewed", { session: former.id, method });
+        await record("session.renewed", { session: former.id, method, ...network });
         return { ...former, methods: [method], authenticatedAtMs: nowMs, usedAtMs: nowMs };
       }
     }
@@ -64,7 +67,7 @@ export async function establishSession(
     });
     // Another subject signed in through this very interaction, or that session is over: it is used up.
     if (session?.subject !== subject || session.endedAtMs !== undefined) throw new DomainError("CREDENTIALS_INVALID");
-    if (session.id === id) await record("session.started", { session: id, method });
+    if (session.id === id) await record("session.started", { session: id, method, ...network });
     return session;
   });
 }
@@ -74,6 +77,7 @@ export async function recordRefusedSignIn(
   context: Pick<Context, "db" | "clock" | "ring">,
   reason: Reason,
   method: SignInMethod,
+  networkKey: string,
   subject?: string,
 ): Promise<void> {
   await recordRefusal(context, webOrigin(), {
@@ -81,6 +85,6 @@ export async function recordRefusedSignIn(
     reason,
     actor: "anonymous",
     ...(subject === undefined ? {} : { subject }),
-    details: { method },
+    details: { method, network: networkKey },
   });
 }

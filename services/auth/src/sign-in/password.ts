@@ -7,7 +7,7 @@
  */
 
 import { canonicalIdentifier, parseLoginName } from "@fujie/identity";
-import { DomainError } from "@fujie/kit/errors";
+import { DomainError, reasons } from "@fujie/kit/errors";
 import type { KeyRing, VersionedDigest } from "@fujie/kit/keys";
 import type { Context } from "../context.ts";
 import { openHash } from "../credentials/sealed-hash.ts";
@@ -33,12 +33,18 @@ export async function signInWithPassword(context: Context, place: Place, attempt
   const phc = stored === undefined ? undefined : openHash(context.ring, stored);
   const fits = await context.hasher.matches(phc, attempt.password);
   if (stored === undefined || !fits) {
-    await recordRefusedSignIn(context, "CREDENTIALS_INVALID", "pwd", stored?.accountId);
+    await recordRefusedSignIn(context, "CREDENTIALS_INVALID", "pwd", attempt.networkKey, stored?.accountId);
     throw new DomainError("CREDENTIALS_INVALID");
   }
-  const session = await establishSession(context, place, { subject: stored.accountId, kind: "person" }, "pwd");
-  await forgiveAttempts(context, here);
-  return session;
+  try {
+    const session = await establishSession(context, place, { subject: stored.accountId, kind: "person" }, "pwd");
+    await forgiveAttempts(context, here);
+    return session;
+  } catch (error) {
+    // The password was right, and the fault is ours: trying until it works again is no guessing.
+    if (error instanceof DomainError && reasons[error.reason].retryable) await forgiveAttempts(context, here);
+    throw error;
+  }
 }
 
 /** What a login name is counted under: a keyed digest, one for all spellings. */

@@ -8,7 +8,7 @@
  *   POST /interaction/<uid>/abort        ┘
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { SignatureFormat } from "@fujie/api/fujie/trust/v1/evidence";
+import { SignatureFormat } from "@fujie/api/fujie/trust/v1/certificate";
 import { transaction } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
@@ -148,11 +148,12 @@ async function answer(
   if (action === "abort") return abortInteraction(interaction);
   if (action === "consent") return giveConsent(context, interaction);
   if (interaction.prompt !== "login") throw new DomainError("REQUEST_MALFORMED");
+  const networkKey = networkKeyOf(context, exchange.request);
   const place: Place = {
     interaction: interaction.stored.uid,
     formerSessionId: interaction.stored.session?.accountId,
+    networkKey,
   };
-  const networkKey = networkKeyOf(context, exchange.request);
   if (action === "certificate") {
     return finishSignIn(interaction, await signInWithCertificate(context, place, readProof(body), networkKey));
   }

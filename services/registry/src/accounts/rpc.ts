@@ -25,12 +25,19 @@ import { runOnce } from "../repeatable.ts";
 import { openIdentity } from "../subjects/vault.ts";
 import { endAccount } from "./end.ts";
 import { findAccount, lockAccount } from "./store.ts";
+import { resumeAccount, suspendAccount } from "./suspend.ts";
 
 export function accountService(context: Context) {
   return {
     getOwnAccount: (_request: GetOwnAccountRequest, call: HandlerContext) => getOwnAccount(context, call),
     cancelAccount: recordingRefusals(context, "account.cancelled", (request, call) =>
       cancelAccount(context, request, call),
+    ),
+    suspendAccount: recordingRefusals(context, "account.suspended", (request, call) =>
+      suspendAccount(context, request, call),
+    ),
+    resumeAccount: recordingRefusals(context, "account.resumed", (request, call) =>
+      resumeAccount(context, request, call),
     ),
     getAccount: recordingRefusals(context, "account.read", (request, call) => getAccount(context, request, call)),
   } satisfies ServiceImpl<typeof AccountService>;

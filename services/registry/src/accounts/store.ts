@@ -18,6 +18,10 @@ const insertRow = statement(
 const selectRow = statement("account.find", `SELECT ${COLUMNS} FROM account WHERE account_id = $1`);
 const lockRow = statement("account.lock", `SELECT ${COLUMNS} FROM account WHERE account_id = $1 FOR UPDATE`);
 const activateRow = statement("account.activate", `UPDATE account SET state = 'ACTIVE' WHERE account_id = $1`);
+const suspendRow = statement(
+  "account.suspend",
+  `UPDATE account SET state = 'SUSPENDED', level = 1 WHERE account_id = $1`,
+);
 const updateLevel = statement("account.set-level", `UPDATE account SET level = $2 WHERE account_id = $1`);
 const cancelRow = statement(
   "account.cancel",
@@ -40,6 +44,11 @@ export async function lockAccount(tx: Transaction, accountId: string): Promise<A
 
 export async function activateAccount(tx: Transaction, accountId: string): Promise<void> {
   await tx.query(activateRow(accountId));
+}
+
+/** The level comes back by being derived anew. */
+export async function setSuspended(tx: Transaction, accountId: string): Promise<void> {
+  await tx.query(suspendRow(accountId));
 }
 
 export async function setLevel(tx: Transaction, accountId: string, level: number): Promise<void> {

@@ -1,4 +1,6 @@
-export type ClaimTypeName = "PERSON_TWO_ELEMENT" | "LEGAL_PERSON" | "LEGAL_REPRESENTATIVE";
+import type { ClaimElements } from "@fujie/identity";
+
+export type ClaimTypeName = ClaimElements["type"];
 
 export interface Purpose {
   readonly purpose: string;
@@ -19,4 +21,23 @@ export interface Application {
   /** 0: the platform's default. */
   readonly rateLimitPerSecond: number;
   readonly enabled: boolean;
+  /** Raised by every change; callers see it as the etag. */
+  readonly revision: number;
 }
+
+/** What an update may change, by the field's name in the contract. */
+export const MUTABLE_FIELDS = [
+  "provider_name",
+  "name",
+  "redirect_uris",
+  "scopes",
+  "purposes",
+  "rate_limit_per_second",
+] as const;
+
+export type MutableField = (typeof MUTABLE_FIELDS)[number];
+
+export type MutableValues = Pick<
+  Application,
+  "providerName" | "name" | "redirectUris" | "scopes" | "purposes" | "rateLimitPerSecond"
+>;

@@ -3,15 +3,21 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
   ApplicationKind,
+  type ApplicationPurpose,
   type ApplicationService,
   type GetApplicationRequest,
+  type ListApplicationsRequest,
   type RegisterApplicationRequest,
   RegisterApplicationRequestSchema,
   RegisterApplicationResponseSchema,
+  type UpdateApplicationRequest,
+  UpdateApplicationRequestSchema,
+  UpdateApplicationResponseSchema,
 } from "@fujie/api/fujie/registry/v1/applications";
 import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
-import { transaction, uuidv7 } from "@fujie/kit/db";
+import { openPage, pageSize, signPage, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
+import { readUpdateMask } from "@fujie/kit/masks";
 import { recordEvent } from "@fujie/kit/record";
 import { publishApplication } from "../changes/publish.ts";
 import type { Context } from "../context.ts";
@@ -20,16 +26,32 @@ import { requireOperator } from "../operators/acting.ts";
 import { bumpPolicy } from "../policy/store.ts";
 import { recordingRefusals } from "../refusals.ts";
 import { runOnce } from "../repeatable.ts";
-import type { Application, ClaimTypeName } from "./application.ts";
-import { requireRegistrable } from "./rules.ts";
-import { findApplication, insertApplication, setEnabled } from "./store.ts";
+import { type Application, type ClaimTypeName, MUTABLE_FIELDS, type Purpose } from "./application.ts";
+import { applyUpdate, requireRegistrable } from "./rules.ts";
+import {
+  findApplication,
+  insertApplication,
+  lockApplication,
+  pageApplications,
+  setEnabled,
+  updateApplication,
+} from "./store.ts";
 
 const SCOPE = "registry.applications.write";
+const FIRST_ID = "00000000-0000-0000-0000-000000000000";
+const FIRST_REVISION = 1;
 
 const CLAIM_TYPE_NAMES: ReadonlyMap<ClaimType, ClaimTypeName> = new Map([
   [ClaimType.PERSON_TWO_ELEMENT, "PERSON_TWO_ELEMENT"],
   [ClaimType.LEGAL_PERSON, "LEGAL_PERSON"],
   [ClaimType.LEGAL_REPRESENTATIVE, "LEGAL_REPRESENTATIVE"],
+  [ClaimType.PERSON_CARRIER, "PERSON_CARRIER"],
+  [ClaimType.PERSON_BANK_CARD, "PERSON_BANK_CARD"],
+  [ClaimType.PERSON_BANK_CARD_PHONE, "PERSON_BANK_CARD_PHONE"],
+  [ClaimType.PERSON_FACE, "PERSON_FACE"],
+  [ClaimType.CERTIFICATE_POSSESSION, "CERTIFICATE_POSSESSION"],
+  [ClaimType.DOCUMENT_VALIDITY, "DOCUMENT_VALIDITY"],
+  [ClaimType.GUARDIAN, "GUARDIAN"],
 ]);
 
 export function applicationService(context: Context) {
@@ -37,6 +59,10 @@ export function applicationService(context: Context) {
     registerApplication: recordingRefusals(context, "application.registered", (request, call) =>
       registerApplication(context, request, call),
     ),
+    updateApplication: recordingRefusals(context, "application.updated", (request, call) =>
+      changeApplication(context, request, call),
+    ),
+    listApplications: (request, call) => listApplications(context, request, call),
     suspendApplication: recordingRefusals(context, "application.suspended", async ({ applicationId }, call) => ({
       suspendTime: timestampFromMs(await switchApplication(context, applicationId, false, call)),
     })),
@@ -62,7 +88,7 @@ async function registerApplication(context: Context, request: RegisterApplicatio
       const application = { ...wish, applicationId: uuidv7(now.getTime()), clientId: uuidv7(now.getTime()) };
       const { applicationId, clientId } = application;
       await insertApplication(tx, application, now);
-      await publishApplication(tx, { ...application, enabled: true });
+      await publishApplication(tx, { ...application, enabled: true, revision: FIRST_REVISION });
       await bumpPolicy(tx);
       await recordEvent(context, tx, call, {
         type: "application.registered",
@@ -72,12 +98,15 @@ async function registerApplication(context: Context, request: RegisterApplicatio
       });
       const isPublic = application.kind === "NATIVE";
       const enrolmentCode = isPublic ? "" : await issueEnrolment(context, tx, { kind: "client", id: clientId });
-      return create(RegisterApplicationResponseSchema, { applicationId, clientId, enrolmentCode });
+      const etag = etagOf({ revision: FIRST_REVISION });
+      return create(RegisterApplicationResponseSchema, { applicationId, clientId, enrolmentCode, etag });
     }),
   );
 }
 
-function readWish(request: RegisterApplicationRequest): Omit<Application, "applicationId" | "clientId" | "enabled"> {
+function readWish(
+  request: RegisterApplicationRequest,
+): Omit<Application, "applicationId" | "clientId" | "enabled" | "revision"> {
   const { providerName, name, redirectUris, scopes, sector, rateLimitPerSecond } = request;
   return {
     providerName,
@@ -86,13 +115,17 @@ function readWish(request: RegisterApplicationRequest): Omit<Application, "appli
     redirectUris,
     scopes,
     sector,
-    purposes: request.purposes.map(({ purpose, claimTypes, legalBases }, i) => ({
-      purpose,
-      claimTypes: claimTypes.map((type) => requireClaimType(type, i)),
-      legalBases,
-    })),
+    purposes: readPurposes(request.purposes),
     rateLimitPerSecond: requireRate(rateLimitPerSecond),
   };
+}
+
+function readPurposes(purposes: readonly ApplicationPurpose[]): Purpose[] {
+  return purposes.map(({ purpose, claimTypes, legalBases }, i) => ({
+    purpose,
+    claimTypes: claimTypes.map((type) => requireClaimType(type, i)),
+    legalBases,
+  }));
 }
 
 const RATE_MAX = 100_000;
@@ -110,6 +143,72 @@ function requireClaimType(type: ClaimType, purposeIndex: number): ClaimTypeName 
     throw fieldError("FIELD_INVALID", `purposes[${purposeIndex}].claim_types`, "holds an unknown claim type");
   }
   return name;
+}
+
+async function changeApplication(context: Context, request: UpdateApplicationRequest, call: HandlerContext) {
+  const { db, clock, environment } = context;
+  await requireOperator(context, call, SCOPE);
+  const fields = readUpdateMask(request.updateMask, MUTABLE_FIELDS);
+  const { applicationId, providerName, name, redirectUris, scopes, rateLimitPerSecond = 0 } = request;
+  const wish = {
+    providerName,
+    name,
+    redirectUris,
+    scopes,
+    purposes: readPurposes(request.purposes),
+    rateLimitPerSecond: requireRate(rateLimitPerSecond),
+  };
+  const schemas = {
+    requestSchema: UpdateApplicationRequestSchema,
+    responseSchema: UpdateApplicationResponseSchema,
+  };
+  return transaction(db, (tx) =>
+    runOnce(context, tx, call, { request, ...schemas }, async () => {
+      const before = await lockApplication(tx, applicationId);
+      if (before === undefined) throw new DomainError("APPLICATION_NOT_FOUND");
+      if (request.etag !== etagOf(before)) throw new DomainError("ETAG_MISMATCH");
+      const after = applyUpdate(before, fields, wish);
+      requireRegistrable(after, { allowClearLoopback: environment === "sandbox" });
+      const changed = (await updateApplication(tx, applicationId, after)) ?? after;
+      await publishApplication(tx, changed);
+      await bumpPolicy(tx);
+      await recordEvent(context, tx, call, {
+        type: "application.updated",
+        outcome: "SUCCESS",
+        applicationId,
+        details: { paths: [...fields].toSorted().join(" ") },
+      });
+      const updateTime = timestampFromMs(clock.nowMs());
+      return create(UpdateApplicationResponseSchema, { etag: etagOf(changed), updateTime });
+    }),
+  );
+}
+
+/** Whoever changes an application says what he has read: the etag stands for its revision. */
+function etagOf({ revision }: Pick<Application, "revision">): string {
+  return String(revision);
+}
+
+async function listApplications(context: Context, request: ListApplicationsRequest, call: HandlerContext) {
+  const { db, ring } = context;
+  await requireOperator(context, call, SCOPE);
+  const size = pageSize(request.pageSize, { default: 50, max: 100 });
+  const filter = ["applications"];
+  const [after = FIRST_ID] = openPage(request.pageToken, filter, ring) ?? [];
+  const found = await pageApplications(db, String(after), size + 1);
+  const page = found.slice(0, size);
+  const last = found.length > size ? page.at(-1) : undefined;
+  return {
+    applications: page.map((application) => ({
+      ...application,
+      kind: ApplicationKind[application.kind],
+      redirectUris: [...application.redirectUris],
+      scopes: [...application.scopes],
+      purposes: purposesOf(application),
+      etag: etagOf(application),
+    })),
+    nextPageToken: last === undefined ? "" : signPage({ filter, cursor: [last.applicationId] }, ring),
+  };
 }
 
 /** Switches an application on or off, again if need be. Returns when, in milliseconds. */
@@ -131,10 +230,14 @@ async function getApplication({ db }: Pick<Context, "db">, { applicationId }: Ge
   const application = await findApplication(db, applicationId);
   if (application === undefined) throw new DomainError("OBJECT_FORBIDDEN");
   const { clientId, name, providerName, enabled, scopes } = application;
-  const purposes = application.purposes.map(({ purpose, claimTypes, legalBases }) => ({
+  const own = { applicationId, clientId, name, providerName, enabled };
+  return { ...own, purposes: purposesOf(application), scopes: [...scopes], etag: etagOf(application) };
+}
+
+function purposesOf({ purposes }: Pick<Application, "purposes">) {
+  return purposes.map(({ purpose, claimTypes, legalBases }) => ({
     purpose,
     claimTypes: claimTypes.map((type) => ClaimType[type]),
     legalBases: [...legalBases],
   }));
-  return { applicationId, clientId, name, providerName, enabled, purposes, scopes: [...scopes] };
 }

@@ -1,5 +1,5 @@
 import { fieldError } from "@fujie/kit/errors";
-import type { Application } from "./application.ts";
+import type { Application, MutableField, MutableValues } from "./application.ts";
 
 /** Scopes of an application's own tokens (client credentials): they need a secret. */
 const OWN_SCOPES: ReadonlySet<string> = new Set(["trust.verify", "application.read", "registry.registrations.write"]);
@@ -19,9 +19,17 @@ const USER_SCOPES: ReadonlySet<string> = new Set([
   "registry.operators.approve",
   "registry.operators.read",
   "registry.accounts.read",
+  "registry.accounts.suspend",
   "registry.counter",
+  "registry.sources.write",
+  "registry.sources.approve",
+  "registry.sources.suspend",
+  "registry.policies.propose",
+  "registry.policies.approve",
+  "registry.blocks.write",
   "trust.sources.read",
   "audit.read",
+  "audit.hold",
 ]);
 
 type Wish = Pick<Application, "kind" | "redirectUris" | "scopes" | "purposes">;
@@ -45,6 +53,33 @@ export function requireRegistrable(wish: Wish, options: { readonly allowClearLoo
     "purposes",
     wish.purposes.map(({ purpose }) => purpose),
   );
+}
+
+/** The values that an update may leave out, as it sends them. */
+export interface UpdateValues extends Omit<MutableValues, "providerName" | "name"> {
+  readonly providerName: string | undefined;
+  readonly name: string | undefined;
+}
+
+/**
+ * What an application is after an update: of the fields that the mask names the new values, of the others the old.
+ * Throws FIELD_INVALID naming a field that is to be cleared and cannot be.
+ */
+export function applyUpdate(before: Application, fields: ReadonlySet<MutableField>, wish: UpdateValues): Application {
+  return {
+    ...before,
+    ...(fields.has("provider_name") && { providerName: requirePresent("provider_name", wish.providerName) }),
+    ...(fields.has("name") && { name: requirePresent("name", wish.name) }),
+    ...(fields.has("redirect_uris") && { redirectUris: wish.redirectUris }),
+    ...(fields.has("scopes") && { scopes: wish.scopes }),
+    ...(fields.has("purposes") && { purposes: wish.purposes }),
+    ...(fields.has("rate_limit_per_second") && { rateLimitPerSecond: wish.rateLimitPerSecond }),
+  };
+}
+
+function requirePresent(field: MutableField, value: string | undefined): string {
+  if (value === undefined) throw fieldError("FIELD_INVALID", field, "cannot be cleared");
+  return value;
 }
 
 function requireDistinct(field: string, values: readonly string[]): void {

@@ -1,11 +1,11 @@
 import { type Queryable, statement, type Transaction } from "@fujie/kit/db";
-import type { Application } from "./application.ts";
+import type { Application, MutableValues } from "./application.ts";
 
 type Row = { [K in keyof Application]: Application[K] };
 
 const COLUMNS = `application_id AS "applicationId", client_id AS "clientId", provider_name AS "providerName", name,
   kind, redirect_uris AS "redirectUris", scopes, sector, purposes, rate_limit_per_second AS "rateLimitPerSecond",
-  enabled`;
+  enabled, revision`;
 
 const insertRow = statement(
   "application.insert",
@@ -18,14 +18,24 @@ const selectPage = statement(
   "application.page",
   `SELECT ${COLUMNS} FROM application WHERE application_id > $1 ORDER BY application_id LIMIT $2`,
 );
+const lockRow = statement(
+  "application.lock",
+  `SELECT ${COLUMNS} FROM application WHERE application_id = $1 FOR NO KEY UPDATE`,
+);
 const updateEnabled = statement(
   "application.set-enabled",
-  `UPDATE application SET enabled = $2 WHERE application_id = $1 RETURNING ${COLUMNS}`,
+  `UPDATE application SET enabled = $2, revision = revision + 1 WHERE application_id = $1 RETURNING ${COLUMNS}`,
+);
+const updateValues = statement(
+  "application.update",
+  `UPDATE application SET provider_name = $2, name = $3, redirect_uris = $4, scopes = $5, purposes = $6,
+     rate_limit_per_second = $7, revision = revision + 1
+   WHERE application_id = $1 RETURNING ${COLUMNS}`,
 );
 
 export async function insertApplication(
   tx: Transaction,
-  application: Omit<Application, "enabled">,
+  application: Omit<Application, "enabled" | "revision">,
   now: Date,
 ): Promise<void> {
   const { applicationId, clientId, providerName, name, kind, redirectUris, scopes, sector } = application;
@@ -36,6 +46,11 @@ export async function insertApplication(
 
 export async function findApplication(db: Queryable, applicationId: string): Promise<Application | undefined> {
   return (await db.query<Row>(selectRow(applicationId))).rows[0];
+}
+
+/** Held until the transaction ends, so that nobody changes it meanwhile. */
+export async function lockApplication(tx: Transaction, applicationId: string): Promise<Application | undefined> {
+  return (await tx.query<Row>(lockRow(applicationId))).rows[0];
 }
 
 /** In the order of ids, after the given one. */
@@ -49,4 +64,13 @@ export async function setEnabled(
   enabled: boolean,
 ): Promise<Application | undefined> {
   return (await tx.query<Row>(updateEnabled(applicationId, enabled))).rows[0];
+}
+
+export async function updateApplication(
+  tx: Transaction,
+  applicationId: string,
+  { providerName, name, redirectUris, scopes, purposes, rateLimitPerSecond }: MutableValues,
+): Promise<Application | undefined> {
+  const values = [providerName, name, redirectUris, scopes, JSON.stringify(purposes), rateLimitPerSecond];
+  return (await tx.query<Row>(updateValues(applicationId, ...values))).rows[0];
 }

@@ -19,8 +19,10 @@ import { findApplication } from "../applications/store.ts";
 import type { Context } from "../context.ts";
 import { bumpPolicy } from "../policy/store.ts";
 import { recordingRefusals } from "../refusals.ts";
+import { dayInChina } from "../registrations/rules.ts";
 import { runOnce } from "../repeatable.ts";
 import { openIdentity } from "../subjects/vault.ts";
+import { composeElements } from "./elements.ts";
 import { composeGrant, encodeGrant, GRANT_MS, grantSignedBytes, requireGrantable } from "./rules.ts";
 import { findConsent, insertConsent, pageConsents, withdrawConsent } from "./store.ts";
 
@@ -45,25 +47,22 @@ export async function consentOwners({ db }: Pick<Context, "db">, id: string): Pr
 }
 
 async function grantConsent(context: Context, request: GrantConsentRequest, call: HandlerContext) {
-  const { db, ring, clock } = context;
+  const { db, ring, clock, environment } = context;
   const { applicationId, purpose, claimType } = request;
   const { accountId } = await requireRealName(context, call);
-  requireGrantable(await findApplication(db, applicationId), { purpose, claimType });
+  const type = requireGrantable(await findApplication(db, applicationId), { purpose, claimType });
   const identity = await openIdentity(db, ring, accountId);
   if (identity === undefined) throw new DomainError("LEVEL_TOO_LOW");
   // The caller's own elements as they are on file, whatever the application has in mind.
-  const elements = canonicalElements({
-    type: "PERSON_TWO_ELEMENT",
-    citizenId: identity.identifier,
-    personName: identity.name,
-  });
   const grantedAt = new Date(clock.nowMs());
+  const options = { today: dayInChina(grantedAt.getTime()), allowFictional: environment === "sandbox" };
+  const elements = canonicalElements(composeElements(type, identity, request, options));
   const consent = {
     grantId: uuidv7(grantedAt.getTime()),
     accountId,
     applicationId,
     purpose,
-    claimType: "PERSON_TWO_ELEMENT",
+    claimType: type,
     grantedAt,
     expireAt: new Date(grantedAt.getTime() + GRANT_MS),
   };

@@ -6,6 +6,7 @@ import { DomainError, fieldError } from "@fujie/kit/errors";
 import type { KeyedSignature, VersionedDigest } from "@fujie/kit/keys";
 import type { Application } from "../applications/application.ts";
 import type { Consent } from "./consent.ts";
+import { type ConsentType, consentTypeOf } from "./elements.ts";
 
 /** How long a grant may be used. */
 export const GRANT_MS = 10 * 60_000;
@@ -13,30 +14,34 @@ export const GRANT_MS = 10 * 60_000;
 const TAG = Buffer.from("fujie-consent-grant-v1\n");
 
 /**
- * Whether the application may be let do this at all. Throws CLAIM_UNSUPPORTED, APPLICATION_NOT_FOUND,
+ * Whether the application may be let do this at all, and what it is. Throws CLAIM_UNSUPPORTED, APPLICATION_NOT_FOUND,
  * APPLICATION_SUSPENDED, PURPOSE_NOT_REGISTERED.
  */
 export function requireGrantable(
   application: Pick<Application, "enabled" | "purposes"> | undefined,
   wish: { readonly purpose: string; readonly claimType: ClaimType },
-): void {
-  if (wish.claimType !== ClaimType.PERSON_TWO_ELEMENT) {
-    throw fieldError("CLAIM_UNSUPPORTED", "claim_type", "must be PERSON_TWO_ELEMENT");
-  }
+): ConsentType {
+  const type = consentTypeOf(wish.claimType);
+  if (type === undefined)
+    throw fieldError("CLAIM_UNSUPPORTED", "claim_type", "is none of a person's that sources answer");
   if (application === undefined) throw new DomainError("APPLICATION_NOT_FOUND");
   if (!application.enabled) throw new DomainError("APPLICATION_SUSPENDED");
   const purpose = application.purposes.find((each) => each.purpose === wish.purpose);
-  if (purpose?.claimTypes.includes("PERSON_TWO_ELEMENT") !== true) throw new DomainError("PURPOSE_NOT_REGISTERED");
+  if (purpose?.claimTypes.includes(type) !== true) throw new DomainError("PURPOSE_NOT_REGISTERED");
+  return type;
 }
 
 /** The serialised grant (fujie/trust/v1/consent.proto). */
-export function composeGrant(consent: Omit<Consent, "withdrawnAt">, elements: VersionedDigest): Uint8Array {
-  const { grantId, applicationId, purpose, accountId } = consent;
+export function composeGrant(
+  consent: Omit<Consent, "withdrawnAt" | "claimType"> & { readonly claimType: ConsentType },
+  elements: VersionedDigest,
+): Uint8Array {
+  const { grantId, applicationId, purpose, claimType, accountId } = consent;
   const grant = create(ConsentGrantSchema, {
     grantId,
     applicationId,
     purpose,
-    claimType: ClaimType.PERSON_TWO_ELEMENT,
+    claimType: ClaimType[claimType],
     elementsHmac: elements.digest,
     hmacKeyVersion: elements.version,
     grantTime: timestampFromDate(consent.grantedAt),

@@ -2,7 +2,7 @@ import type { Transaction } from "@fujie/kit/db";
 import { refreshLevel } from "../accounts/level.ts";
 import { publishMembership } from "../changes/publish.ts";
 import type { Context } from "../context.ts";
-import { type Delegation, endDelegations, findRoleIdsOf } from "./store.ts";
+import { type Delegation, endDelegations, findRoleIdsIn, findRoleIdsOf } from "./store.ts";
 
 /** Ends roles with the cascade, tells auth, and lets levels fall that stood on them. Returns what ended. */
 export async function endRoles(
@@ -24,4 +24,13 @@ export async function endRolesOf(
   accountId: string,
 ): Promise<Delegation[]> {
   return endRoles(context, tx, await findRoleIdsOf(tx, accountId));
+}
+
+/** Ends every role in the organisation. */
+export async function endRolesIn(
+  context: Pick<Context, "ring" | "clock">,
+  tx: Transaction,
+  organisationId: string,
+): Promise<Delegation[]> {
+  return endRoles(context, tx, await findRoleIdsIn(tx, organisationId));
 }

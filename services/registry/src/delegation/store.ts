@@ -66,6 +66,10 @@ const selectAllOfAccount = statement(
   "delegation.ids-of-account",
   `SELECT delegation_id AS "delegationId" FROM delegation WHERE account_id = $1 AND ended_at IS NULL`,
 );
+const selectAllIn = statement(
+  "delegation.ids-in",
+  `SELECT delegation_id AS "delegationId" FROM delegation WHERE organisation_id = $1 AND ended_at IS NULL`,
+);
 const selectExpired = statement(
   "delegation.expired",
   `SELECT delegation_id AS "delegationId" FROM delegation WHERE ended_at IS NULL AND expire_at <= $1
@@ -159,6 +163,10 @@ export async function endDelegations(tx: Transaction, ids: readonly string[], no
 
 export async function findRoleIdsOf(tx: Transaction, accountId: string): Promise<string[]> {
   return idsOf(await tx.query<{ delegationId: string }>(selectAllOfAccount(accountId)));
+}
+
+export async function findRoleIdsIn(tx: Transaction, organisationId: string): Promise<string[]> {
+  return idsOf(await tx.query<{ delegationId: string }>(selectAllIn(organisationId)));
 }
 
 export async function takeExpired(tx: Transaction, now: Date, batchMax: number): Promise<string[]> {

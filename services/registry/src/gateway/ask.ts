@@ -4,11 +4,8 @@
  */
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { CallOptions, HandlerContext } from "@connectrpc/connect";
-import type {
-  CertificateProof,
-  VerificationDecided,
-  VerifyCertificateResponse,
-} from "@fujie/api/fujie/trust/v1/evidence";
+import type { CertificateProof } from "@fujie/api/fujie/trust/v1/certificate";
+import type { VerificationDecided, VerifyCertificateResponse } from "@fujie/api/fujie/trust/v1/evidence";
 import { Verdict } from "@fujie/api/fujie/trust/v1/evidence";
 import { type ClaimType, Outcome } from "@fujie/api/fujie/trust/v1/verification";
 import { outgoing } from "@fujie/kit/clients";
@@ -72,9 +69,10 @@ export function citizenIdOf({ identifier }: VerifyCertificateResponse): string {
   return identifier.value;
 }
 
-/** What a decision says, in the registry's terms; undefined while it is pending. */
-export function verdictOf({ outcome }: VerificationDecided): "VERIFIED" | "REJECTED" | undefined {
+/** What a decision says, in the registry's terms; undefined while it is pending. EXPIRED: no source ever answered. */
+export function verdictOf({ outcome }: VerificationDecided): "VERIFIED" | "REJECTED" | "EXPIRED" | undefined {
   if (outcome === Outcome.VERIFIED) return "VERIFIED";
+  if (outcome === Outcome.EXPIRED) return "EXPIRED";
   return outcome === Outcome.REJECTED ? "REJECTED" : undefined;
 }
 

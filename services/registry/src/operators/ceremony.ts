@@ -13,7 +13,7 @@ import { chmodSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext } from "@connectrpc/connect";
 import type { BindFirstAdministratorsRequest, OpenCeremonyRequest } from "@fujie/api/fujie/registry/v1/operators";
-import type { CertificateProof } from "@fujie/api/fujie/trust/v1/evidence";
+import type { CertificateProof } from "@fujie/api/fujie/trust/v1/certificate";
 import { type Queryable, type Transaction, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import type { VersionedDigest } from "@fujie/kit/keys";
@@ -133,7 +133,11 @@ async function bind(
 ): Promise<void> {
   const createdAt = new Date(clock.nowMs());
   const reviewedUntil = new Date(clock.nowMs() + periods.reviewMs);
-  const isNew = await insertOperator(tx, { operatorId, role, caId, reviewedUntil, createdAt }, digests);
+  const isNew = await insertOperator(
+    tx,
+    { operatorId, role, caId, reviewedUntil, engagementEnd: null, createdAt },
+    digests,
+  );
   if (!isNew) throw new DomainError("CEREMONY_CLOSED");
   await publishOperator(tx, operatorId);
 }

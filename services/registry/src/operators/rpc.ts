@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
   type DecideProposalRequest,
@@ -9,6 +9,7 @@ import {
   type ProposeOperatorRequest,
   ProposeOperatorRequestSchema,
   ProposeOperatorResponseSchema,
+  type ReviewOperatorRequest,
 } from "@fujie/api/fujie/registry/v1/operators";
 import { openPage, pageSize, signPage, type Transaction, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
@@ -22,9 +23,10 @@ import { runOnce } from "../repeatable.ts";
 import { identifierDigests } from "../subjects/vault.ts";
 import { requireOperator } from "./acting.ts";
 import { bindFirstAdministrators, isCeremonyCompleted, openCeremony } from "./ceremony.ts";
-import { type OperatorRoleName, operatorRoles, proposalMessage } from "./rules.ts";
+import { checkEngagement, type OperatorRoleName, operatorRoles, proposalMessage, reviewedUntil } from "./rules.ts";
 import {
   closeProposal,
+  findOperator,
   findOperatorByDigest,
   findOperatorDigests,
   insertOperator,
@@ -49,6 +51,9 @@ export function operatorService(context: Context) {
     decideProposal: recordingRefusals(context, "operator.approved", (request, call) =>
       decideProposal(context, request, call),
     ),
+    reviewOperator: recordingRefusals(context, "operator.reviewed", (request, call) =>
+      reviewOperator(context, request, call),
+    ),
     listOperators: (request, call) => listOperators(context, request, call),
   } satisfies ServiceImpl<typeof OperatorService>;
 }
@@ -66,6 +71,8 @@ async function proposeOperator(context: Context, request: ProposeOperatorRequest
   const { db, ring, clock } = context;
   const proposer = await requireOperator(context, call, "registry.operators.propose");
   const role = requireRole(request.role);
+  const engagementEnd = request.engagementEnd === undefined ? null : timestampDate(request.engagementEnd);
+  checkEngagement(engagementEnd, clock.nowMs());
   const holder = await verifyCertificate(context, proposalMessage(request.requestId, role), request.proof, call);
   const digests = identifierDigests(ring, "citizen-id", citizenIdOf(holder));
   return transaction(db, (tx) =>
@@ -78,7 +85,7 @@ async function proposeOperator(context: Context, request: ProposeOperatorRequest
         const proposalId = uuidv7(clock.nowMs());
         const expireAt = new Date(clock.nowMs() + PROPOSAL_MS);
         const proposedBy = proposer.operatorId;
-        await insertProposal(tx, { proposalId, role, caId: holder.caId, digests, proposedBy, expireAt });
+        await insertProposal(tx, { proposalId, role, caId: holder.caId, digests, proposedBy, expireAt, engagementEnd });
         await recordEvent(context, tx, call, {
           type: "operator.proposed",
           outcome: "PENDING",
@@ -127,19 +134,41 @@ async function requireFourEyes(tx: Transaction, approver: Operator, { proposedBy
 }
 
 /** Makes the person an operator; one who is one already is renewed in the proposed role: one person, one role. */
-async function appoint(context: Context, tx: Transaction, { role, caId, digests }: Proposal): Promise<string> {
+async function appoint(context: Context, tx: Transaction, proposal: Proposal): Promise<string> {
+  const { role, caId, digests, engagementEnd } = proposal;
   const { clock, periods } = context;
   const createdAt = new Date(clock.nowMs());
-  const reviewedUntil = new Date(clock.nowMs() + periods.reviewMs);
   const known = await findOperatorByDigest(tx, digests);
   const operatorId = known?.operatorId ?? uuidv7(clock.nowMs());
-  if (known !== undefined) await renewOperator(tx, { operatorId, role, caId, reviewedUntil });
-  else if (!(await insertOperator(tx, { operatorId, role, caId, reviewedUntil, createdAt }, digests))) {
+  const until = reviewedUntil(clock.nowMs(), periods.reviewMs, engagementEnd);
+  const operator: Operator = { operatorId, role, caId, reviewedUntil: until, engagementEnd };
+  if (known !== undefined) await renewOperator(tx, operator);
+  else if (!(await insertOperator(tx, { ...operator, createdAt }, digests))) {
     // Two approvals for one person at once: the other one counts.
     throw new DomainError("PROPOSAL_STATE_INVALID");
   }
   await publishOperator(tx, operatorId);
   return operatorId;
+}
+
+async function reviewOperator(context: Context, { operatorId }: ReviewOperatorRequest, call: HandlerContext) {
+  const { db, clock, periods } = context;
+  const reviewer = await requireOperator(context, call, "registry.operators.approve");
+  if (reviewer.operatorId === operatorId) throw new DomainError("FOUR_EYES_REQUIRED");
+  return transaction(db, async (tx) => {
+    const operator = await findOperator(tx, operatorId);
+    if (operator === undefined) throw new DomainError("OPERATOR_NOT_FOUND");
+    const until = reviewedUntil(clock.nowMs(), periods.reviewMs, operator.engagementEnd);
+    if (until.getTime() <= clock.nowMs()) throw new DomainError("OPERATOR_EXPIRED");
+    await renewOperator(tx, { ...operator, reviewedUntil: until });
+    await publishOperator(tx, operatorId);
+    await recordEvent(context, tx, call, {
+      type: "operator.reviewed",
+      outcome: "SUCCESS",
+      details: { operator_id: operatorId, role: operator.role, reviewed_until: until.toISOString() },
+    });
+    return { reviewedUntil: timestampFromDate(until) };
+  });
 }
 
 async function listOperators(context: Context, request: ListOperatorsRequest, call: HandlerContext) {
@@ -152,10 +181,11 @@ async function listOperators(context: Context, request: ListOperatorsRequest, ca
   const page = found.slice(0, size);
   const last = found.length > size ? page.at(-1) : undefined;
   return {
-    operators: page.map(({ operatorId, role, reviewedUntil }) => ({
+    operators: page.map(({ operatorId, role, reviewedUntil: until, engagementEnd }) => ({
       operatorId,
       role: OperatorRole[role],
-      reviewedUntil: timestampFromDate(reviewedUntil),
+      reviewedUntil: timestampFromDate(until),
+      ...(engagementEnd === null ? {} : { engagementEnd: timestampFromDate(engagementEnd) }),
     })),
     nextPageToken: last === undefined ? "" : signPage({ filter, cursor: [last.operatorId] }, ring),
   };

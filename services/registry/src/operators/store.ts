@@ -9,19 +9,23 @@ export interface Operator {
   /** The CA of the certificate that he is bound to. */
   readonly caId: string;
   readonly reviewedUntil: Date;
+  /** When a vendor's engagement ends, and the rights with it; null: the platform's own staff. */
+  readonly engagementEnd: Date | null;
 }
 
 type Row = { [K in keyof Operator]: Operator[K] };
 
-const COLUMNS = `o.operator_id AS "operatorId", o.role, o.ca_id AS "caId", o.reviewed_until AS "reviewedUntil"`;
+const COLUMNS = `o.operator_id AS "operatorId", o.role, o.ca_id AS "caId", o.reviewed_until AS "reviewedUntil",
+  o.engagement_end AS "engagementEnd"`;
 
 const insertRow = statement(
   "operator.insert",
-  `INSERT INTO operator (operator_id, role, ca_id, reviewed_until, created_at) VALUES ($1, $2, $3, $4, $5)`,
+  `INSERT INTO operator (operator_id, role, ca_id, reviewed_until, engagement_end, created_at)
+   VALUES ($1, $2, $3, $4, $5, $6)`,
 );
 const updateRow = statement(
   "operator.renew",
-  `UPDATE operator SET role = $2, ca_id = $3, reviewed_until = $4 WHERE operator_id = $1`,
+  `UPDATE operator SET role = $2, ca_id = $3, reviewed_until = $4, engagement_end = $5 WHERE operator_id = $1`,
 );
 const insertDigests = statement(
   "operator.insert-digests",
@@ -47,11 +51,12 @@ const selectPage = statement(
 const selectAny = statement("operator.any", `SELECT EXISTS (SELECT FROM operator) AS found`);
 
 const PROPOSAL_COLUMNS = `proposal_id AS "proposalId", role, ca_id AS "caId", versions, digests, state,
-  proposed_by AS "proposedBy", expire_at AS "expireAt"`;
+  proposed_by AS "proposedBy", expire_at AS "expireAt", engagement_end AS "engagementEnd"`;
 const insertProposalRow = statement(
   "proposal.insert",
-  `INSERT INTO operator_proposal (proposal_id, role, ca_id, versions, digests, state, proposed_by, expire_at)
-   VALUES ($1, $2, $3, $4, $5, 'OPEN', $6, $7)`,
+  `INSERT INTO operator_proposal
+     (proposal_id, role, ca_id, versions, digests, state, proposed_by, expire_at, engagement_end)
+   VALUES ($1, $2, $3, $4, $5, 'OPEN', $6, $7, $8)`,
 );
 const lockProposalRow = statement(
   "proposal.lock",
@@ -87,13 +92,14 @@ export async function insertOperator(
   operator: Operator & { readonly createdAt: Date },
   digests: readonly VersionedDigest[],
 ): Promise<boolean> {
-  const { operatorId, role, caId, reviewedUntil, createdAt } = operator;
-  await tx.query(insertRow(operatorId, role, caId, reviewedUntil, createdAt));
+  const { operatorId, role, caId, reviewedUntil, engagementEnd, createdAt } = operator;
+  await tx.query(insertRow(operatorId, role, caId, reviewedUntil, engagementEnd, createdAt));
   return (await tx.query(insertDigests(...columnsOf(digests), operatorId))).rowCount === digests.length;
 }
 
 export async function renewOperator(tx: Transaction, operator: Operator): Promise<void> {
-  await tx.query(updateRow(operator.operatorId, operator.role, operator.caId, operator.reviewedUntil));
+  const { operatorId, role, caId, reviewedUntil, engagementEnd } = operator;
+  await tx.query(updateRow(operatorId, role, caId, reviewedUntil, engagementEnd));
 }
 
 export async function findOperator(db: Queryable, operatorId: string): Promise<Operator | undefined> {
@@ -130,9 +136,12 @@ export interface Proposal {
   readonly state: "OPEN" | "APPROVED" | "REFUSED";
   readonly proposedBy: string;
   readonly expireAt: Date;
+  readonly engagementEnd: Date | null;
 }
 
-interface ProposalRow extends Record<keyof Omit<Proposal, "role" | "state" | "expireAt" | "digests">, string> {
+interface ProposalRow
+  extends Record<keyof Omit<Proposal, "role" | "state" | "expireAt" | "engagementEnd" | "digests">, string> {
+  engagementEnd: Date | null;
   role: OperatorRoleName;
   state: Proposal["state"];
   expireAt: Date;
@@ -141,8 +150,8 @@ interface ProposalRow extends Record<keyof Omit<Proposal, "role" | "state" | "ex
 }
 
 export async function insertProposal(tx: Transaction, proposal: Omit<Proposal, "state">): Promise<void> {
-  const { proposalId, role, caId, digests, proposedBy, expireAt } = proposal;
-  await tx.query(insertProposalRow(proposalId, role, caId, ...columnsOf(digests), proposedBy, expireAt));
+  const { proposalId, role, caId, digests, proposedBy, expireAt, engagementEnd } = proposal;
+  await tx.query(insertProposalRow(proposalId, role, caId, ...columnsOf(digests), proposedBy, expireAt, engagementEnd));
 }
 
 export async function lockProposal(tx: Transaction, proposalId: string): Promise<Proposal | undefined> {

@@ -27,6 +27,7 @@ import { type AcceptedTerms, requireAcceptance } from "../registrations/acceptan
 import { runOnce } from "../repeatable.ts";
 import { claimIdentifier } from "../subjects/store.ts";
 import { identifierDigests, openIdentity, storeIdentity } from "../subjects/vault.ts";
+import { cancelOrganisation } from "./cancel.ts";
 import { readOrganisation } from "./rules.ts";
 import { askAboutOrganisation } from "./settle.ts";
 import { findOrganisation, insertOrganisation } from "./store.ts";
@@ -40,6 +41,9 @@ export function organisationService(context: Context) {
     createChallenge: (_request: CreateChallengeRequest, call: HandlerContext) => createChallenge(context, call),
     registerOrganisation: recordingRefusals(context, "organisation.submitted", (request, call) =>
       registerOrganisation(context, request, call),
+    ),
+    cancelOrganisation: recordingRefusals(context, "organisation.cancelled", (request, call) =>
+      cancelOrganisation(context, request, call),
     ),
     getOrganisation: (request, call) => getOrganisation(context, request, call),
   } satisfies ServiceImpl<typeof OrganisationService>;

@@ -83,12 +83,14 @@ export async function settleOrganisation(
   if (verdict === undefined) return markQuestionTaken(tx, organisationId, question);
   if (verdict === "VERIFIED") return activate(context, tx, from, organisation, decision);
   const now = new Date(context.clock.nowMs());
+  // Who represents it and whether it exists are two questions: the second one may still be answered.
   if (question === "REPRESENTATIVE") return askExistence(tx, organisationId, now);
+  // Its code is free again, for another registration, also where no source ever answered.
   await setOrganisationState(tx, organisationId, "REJECTED");
   await releaseIdentifiers(tx, organisationId);
   await eraseSubjectAt(tx, organisationId, now);
   await recordEvent(context, tx, from, {
-    type: "organisation.rejected",
+    type: verdict === "EXPIRED" ? "organisation.expired" : "organisation.rejected",
     outcome: "SUCCESS",
     subject: organisationId,
     details: { verification_id: decision.verificationId },

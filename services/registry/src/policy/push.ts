@@ -2,14 +2,19 @@
  * Tells the trust-gateway the whole policy: at once after a change, and every few seconds, because the gateway fails
  * closed when it is not renewed. Every replica does so; the version makes repetition harmless.
  */
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
-import { type Database, transaction } from "@fujie/kit/db";
+import { type Database, type Transaction, transaction } from "@fujie/kit/db";
 import { createNudge } from "@fujie/kit/timers";
 import type { Application } from "../applications/application.ts";
 import { pageApplications } from "../applications/store.ts";
+import { describeBlock } from "../blocks/describe.ts";
+import { RULES_MAX } from "../blocks/rules.ts";
+import { pageBlocks } from "../blocks/store.ts";
+import { readApproved, readCaps } from "../claim-policies/store.ts";
 import { findWithdrawnGrants } from "../consents/store.ts";
 import type { Context } from "../context.ts";
-import { raisePolicyVersion, readPolicyVersion, readSources } from "./store.ts";
+import { type MaintenanceRow, raisePolicyVersion, readMaintenance, readPolicyVersion, readSources } from "./store.ts";
 
 const RENEW_MS = 5_000;
 /** The gateway refuses everything until it is told: it has just started, or comes back. */
@@ -17,6 +22,8 @@ const RETRY_MS = 500;
 const PUSH_TIMEOUT_MS = 4_000;
 /** What one message to the gateway may hold (policy.proto). */
 const APPLICATIONS_MAX = 10_000;
+/** What was asked under an older evidence policy may be pending for so long. */
+const POLICY_MEMORY_MS = 400 * 86_400_000;
 const FIRST_ID = "00000000-0000-0000-0000-000000000000";
 
 type Pushing = Pick<Context, "db" | "clock" | "timers" | "log" | "policy">;
@@ -69,12 +76,34 @@ async function readPolicy(db: Database, now: Date) {
       return {
         version: BigInt(await readPolicyVersion(tx)),
         applications: applications.map(policyOf),
-        sources: await readSources(tx),
+        sources: withMaintenance(await readSources(tx), await readMaintenance(tx, now)),
         withdrawnGrantIds: await findWithdrawnGrants(tx, now),
+        blockRules: (await pageBlocks(tx, FIRST_ID, now, RULES_MAX)).map(describeBlock),
+        claimPolicies: await readApproved(tx, new Date(now.getTime() - POLICY_MEMORY_MS)),
+        ...(await capsOf(tx)),
       };
     },
     { isolation: "repeatable read", readOnly: true },
   );
+}
+
+async function capsOf(tx: Transaction) {
+  const caps = await readCaps(tx);
+  return caps === undefined ? {} : { caps };
+}
+
+function withMaintenance<Row extends { readonly sourceId: string }>(
+  sources: readonly Row[],
+  windows: readonly MaintenanceRow[],
+) {
+  const bySource = Map.groupBy(windows, ({ sourceId }) => sourceId);
+  return sources.map((source) => ({
+    ...source,
+    maintenance: (bySource.get(source.sourceId) ?? []).map(({ start, end }) => ({
+      startTime: timestampFromDate(start),
+      endTime: timestampFromDate(end),
+    })),
+  }));
 }
 
 function policyOf({ applicationId, enabled, purposes, rateLimitPerSecond }: Application) {

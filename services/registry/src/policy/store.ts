@@ -3,6 +3,14 @@ import { type Queryable, statement, type Transaction } from "@fujie/kit/db";
 export interface SourceRow {
   readonly sourceId: string;
   readonly enabled: boolean;
+  readonly rateLimitPerSecond: number;
+  readonly dailyLimit: number;
+}
+
+export interface MaintenanceRow {
+  readonly sourceId: string;
+  readonly start: Date;
+  readonly end: Date;
 }
 
 const increment = statement("policy.bump", `UPDATE policy SET version = version + 1`);
@@ -10,16 +18,23 @@ const raise = statement("policy.raise", `UPDATE policy SET version = $1 WHERE ve
 const selectVersion = statement("policy.version", `SELECT version::float8 AS version FROM policy`);
 const selectSources = statement(
   "policy.sources",
-  `SELECT source_id AS "sourceId", enabled FROM source ORDER BY source_id LIMIT 1000`,
+  `SELECT source_id AS "sourceId", enabled, rate_limit_per_second AS "rateLimitPerSecond", daily_limit AS "dailyLimit"
+   FROM source ORDER BY source_id LIMIT 1000`,
+);
+const selectMaintenance = statement(
+  "policy.maintenance",
+  `SELECT source_id AS "sourceId", start_at AS start, end_at AS "end" FROM source_maintenance
+   WHERE end_at > $1 ORDER BY source_id, start_at LIMIT 64000`,
 );
 const upsertSources = statement(
   "policy.set-sources",
   `WITH wanted AS (SELECT unnest($1::text[]) AS source_id),
    stopped AS (
-     UPDATE source SET enabled = false WHERE enabled AND source_id NOT IN (SELECT source_id FROM wanted) RETURNING 1
+     UPDATE source SET enabled = false
+     WHERE enabled AND kind IS NULL AND source_id NOT IN (SELECT source_id FROM wanted) RETURNING 1
    ), started AS (
      INSERT INTO source AS s (source_id, enabled) SELECT source_id, true FROM wanted
-     ON CONFLICT (source_id) DO UPDATE SET enabled = true WHERE NOT s.enabled RETURNING 1
+     ON CONFLICT (source_id) DO UPDATE SET enabled = true WHERE NOT s.enabled AND s.kind IS NULL RETURNING 1
    ) SELECT (SELECT count(*) FROM stopped)::integer + (SELECT count(*) FROM started)::integer AS changed`,
 );
 
@@ -44,7 +59,15 @@ export async function readSources(db: Queryable): Promise<SourceRow[]> {
   return (await db.query<{ [K in keyof SourceRow]: SourceRow[K] }>(selectSources())).rows;
 }
 
-/** Enables exactly these sources; one that is known and not named is disabled. Returns how many changed. */
+/** Maintenance that is not over. */
+export async function readMaintenance(db: Queryable, now: Date): Promise<MaintenanceRow[]> {
+  return (await db.query<{ [K in keyof MaintenanceRow]: MaintenanceRow[K] }>(selectMaintenance(now))).rows;
+}
+
+/**
+ * Enables exactly these sources of a sandbox's setting; one that is known and not named is disabled. What was registered
+ * is not touched. Returns how many changed.
+ */
 export async function setEnabledSources(tx: Transaction, ids: readonly string[]): Promise<number> {
   return (await tx.query<{ changed: number }>(upsertSources(ids))).rows[0]?.changed ?? 0;
 }

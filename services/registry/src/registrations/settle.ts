@@ -47,8 +47,8 @@ export async function settleRegistration(
   if (registration?.state !== "SUBMITTED") return;
   const verdict = verdictOf(decision);
   if (verdict === undefined) return markTaken(tx, registrationId);
-  if (verdict === "REJECTED") {
-    return endRegistration(context, tx, from, registration, { state: "REJECTED", because: "population-base" });
+  if (verdict !== "VERIFIED") {
+    return endRegistration(context, tx, from, registration, { state: verdict, because: "population-base" });
   }
   await insertEvidence(tx, context.ring, evidenceOf(decision, registration.accountId));
   await setRegistrationState(tx, registrationId, "VERIFIED");

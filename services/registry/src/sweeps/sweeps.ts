@@ -4,6 +4,7 @@
  */
 import { type PurgeTask, transaction } from "@fujie/kit/db";
 import { recordEvent } from "@fujie/kit/record";
+import { purgeBlocks } from "../blocks/store.ts";
 import { purgeChallenges } from "../challenges/store.ts";
 import { purgeConsents } from "../consents/store.ts";
 import type { Context } from "../context.ts";
@@ -15,6 +16,8 @@ import { askAgainAboutOrganisations } from "../organisations/settle.ts";
 import { endRegistration } from "../registrations/end.ts";
 import { askAgainAboutRegistrations } from "../registrations/settle.ts";
 import { lockExpiredRegistrations } from "../registrations/store.ts";
+import { suspendEnded } from "../sources/expire.ts";
+import { purgeMaintenance, purgeSourceTests } from "../sources/store.ts";
 import { eraseDueSubjects } from "../subjects/store.ts";
 
 const OWN_ACT = { service: "registry" } as const;
@@ -31,6 +34,7 @@ export function changingSweeps(context: Context): Readonly<Record<string, PurgeT
     "organisations to ask about": (max) => askAgainAboutOrganisations(context, max),
     "expired registrations": (max) => expireRegistrations(context, max),
     "expired roles": (max) => expireRoles(context, max),
+    "ended agreements of sources": (max) => suspendEnded(context, max),
     "subjects to erase": (max) => eraseSubjects(context, max),
   };
 }
@@ -42,6 +46,9 @@ export function purges({ db, clock }: Pick<Context, "db" | "clock">): Readonly<R
     enrolments: (max) => purgeEnrolments(db, now(), max),
     challenges: (max) => purgeChallenges(db, now(), max),
     proposals: (max) => purgeProposals(db, new Date(clock.nowMs() - PROPOSAL_MEMORY_MS), max),
+    blocks: (max) => purgeBlocks(db, now(), max),
+    maintenance: (max) => purgeMaintenance(db, now(), max),
+    "tests of sources": (max) => purgeSourceTests(db, now(), max),
     consents: (max) => purgeConsents(db, new Date(clock.nowMs() - CONSENT_HISTORY_MS), max),
   };
 }

@@ -10,14 +10,12 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext } from "@connectrpc/connect";
 import {
-  type CertificateProof,
-  SignatureFormat,
   Verdict,
   type VerifyCertificateRequest,
   type VerifyCertificateResponse,
   VerifyCertificateResponseSchema,
 } from "@fujie/api/fujie/trust/v1/evidence";
-import { type Certificate, checkRevocation, readIdentity, verifyPossession } from "@fujie/certificates";
+import type { Certificate } from "@fujie/certificates";
 import { canonicalIdentifier } from "@fujie/identity";
 import { transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
@@ -25,8 +23,8 @@ import { recordEvent } from "@fujie/kit/record";
 import type { Context } from "../context.ts";
 import { putEvidence } from "../evidence/store.ts";
 import type { Authority } from "../sources/certificate-authority/adapter.ts";
-import { findPath, type Holder, holderOf, identityReasons } from "../sources/certificate-authority/rules.ts";
-import { raiseCrlNumbers, readCrlNumbers } from "./store.ts";
+import { findPath, type Holder, identify, isHeld } from "../sources/certificate-authority/rules.ts";
+import { raiseCrlNumbers } from "./store.ts";
 
 type Needed = Pick<Context, "environment" | "clock" | "db" | "ring" | "policy" | "sources" | "periods">;
 
@@ -38,9 +36,12 @@ export async function verifyCertificate(
   const { message, proof } = request;
   if (proof === undefined) throw new DomainError("SIGNATURE_INVALID");
   const { authority, path, leaf } = await anchor(context, proof.certificates);
-  requirePossession(leaf, message, proof);
-  const crlNumbers = await requireGood(context, authority, path);
-  const { holder, name } = identify(context, authority, leaf);
+  if (!isHeld(leaf, message, proof)) throw new DomainError("SIGNATURE_INVALID");
+  const crlNumbers = await requireGood(authority, path);
+  const allowFictional = context.environment === "sandbox";
+  const identified = identify(leaf, authority.profile, { nowMs: context.clock.nowMs(), allowFictional });
+  if (!identified.ok) throw new DomainError(identified.reason);
+  const { holder, name } = identified;
   return record(context, call, { authority, leaf, holder, name, crlNumbers });
 }
 
@@ -50,60 +51,35 @@ interface Anchored {
   readonly leaf: Certificate;
 }
 
-async function anchor({ policy, sources, clock }: Needed, certificates: readonly Uint8Array[]): Promise<Anchored> {
+/** Throws what is wrong with a certificate that no enabled CA's path leads from, before anything is asked. */
+export async function requireAnchored(
+  context: Pick<Context, "policy" | "sources" | "clock">,
+  certificates: readonly Uint8Array[],
+): Promise<void> {
+  await anchor(context, certificates);
+}
+
+async function anchor(
+  { policy, sources, clock }: Pick<Context, "policy" | "sources" | "clock">,
+  certificates: readonly Uint8Array[],
+): Promise<Anchored> {
   const { enabledSources } = await policy.current();
-  const enabled = sources.authorities.filter(({ id }) => enabledSources.has(id));
-  const profiles = enabled.map(({ profile }) => profile);
+  const profiles = sources.authorities.map(({ profile }) => profile);
   const found = findPath(certificates, profiles, new Date(clock.nowMs()));
   if (!found.ok) throw new DomainError(found.reason);
-  const authority = enabled.find(({ profile }) => profile === found.profile);
+  const authority = sources.authorities.find(({ profile }) => profile === found.profile);
   const [leaf] = found.path;
   if (authority === undefined || leaf === undefined) throw new Error("a path without its CA or leaf");
+  // Looked at last: a suspended CA's certificate does not become another's that has cross-signed it.
+  if (!enabledSources.has(authority.id)) throw new DomainError("CERTIFICATE_UNTRUSTED");
   return { authority, path: found.path, leaf };
 }
 
-function requirePossession(certificate: Certificate, message: Uint8Array, proof: CertificateProof): void {
-  const { signature, format } = proof;
-  const held = verifyPossession({
-    certificate,
-    signedBytes: message,
-    signature,
-    format: format === SignatureFormat.PKCS7 ? "pkcs7" : "raw",
-  });
-  if (!held.ok) throw new DomainError("SIGNATURE_INVALID");
-}
-
 /** Throws CERTIFICATE_REVOKED and CERTIFICATE_STATUS_UNKNOWN; gives the list numbers to remember. */
-async function requireGood(
-  { clock, db }: Needed,
-  { profile, fetchState }: Authority,
-  path: readonly Certificate[],
-): Promise<ReadonlyMap<string, bigint>> {
-  const issuers = path.slice(1).map(({ fingerprint }) => fingerprint);
-  const [state, crlNumbers] = await Promise.all([fetchState(path), readCrlNumbers(db, issuers)]);
-  const result = checkRevocation({
-    path,
-    at: new Date(clock.nowMs()),
-    policy: profile.revocation,
-    ...state,
-    crlNumbers,
-  });
+async function requireGood(authority: Authority, path: readonly Certificate[]): Promise<ReadonlyMap<string, bigint>> {
+  const result = await authority.revocationOf(path);
   if (!result.ok) throw new DomainError(result.reason);
   return result.crlNumbers;
-}
-
-function identify(
-  { environment, clock }: Needed,
-  { profile }: Authority,
-  leaf: Certificate,
-): { holder: Holder; name: string } {
-  const read = readIdentity(leaf, profile);
-  if (!read.ok) throw new DomainError(identityReasons[read.reason]);
-  const { fields, name, organisation } = read.identity;
-  const holder = holderOf(fields, { nowMs: clock.nowMs(), allowFictional: environment === "sandbox" });
-  if (holder === "CONFLICT") throw new DomainError("CERTIFICATE_IDENTITY_CONFLICT");
-  if (holder === undefined) throw new DomainError("CERTIFICATE_IDENTITY_ABSENT");
-  return { holder, name: holder.case === "uscc" ? (organisation ?? name) : name };
 }
 
 interface Verified {
@@ -131,7 +107,7 @@ async function record(
     subjectDigest: ring.hmac("blind-index", `${kind}:${canonicalIdentifier(kind, holder.value)}`).digest,
   } as const;
   await transaction(db, async (tx) => {
-    await putEvidence(tx, ring, row, nowMs + periods.keepMs);
+    await putEvidence(tx, ring, [row], nowMs + periods.keepMs);
     await raiseCrlNumbers(tx, crlNumbers);
     const details = { evidence_id: row.evidenceId, ca: authority.id, holder: kind };
     await recordEvent(context, tx, call, { type: "certificate.verified", outcome: "SUCCESS", details });

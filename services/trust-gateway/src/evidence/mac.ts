@@ -9,6 +9,8 @@ export interface EvidenceRow extends Evidence {
   readonly verificationId?: string | undefined;
   /** Keyed digest of what the evidence is about: the claim's elements, or a certificate's holder. */
   readonly subjectDigest: Uint8Array;
+  /** The evidence whose word is used again here. */
+  readonly reusedFrom?: string | undefined;
 }
 
 /** Binds everything that the row says. Whoever has the database but not the key can neither make nor move one. */
@@ -29,5 +31,6 @@ function canonicalRow(row: EvidenceRow): Uint8Array {
     [5, BigInt(row.level)],
     [6, BigInt(row.checkedAtMs)],
     [7, row.subjectDigest],
+    ...(row.reusedFrom === undefined ? [] : [[8, row.reusedFrom] as const]),
   ]);
 }

@@ -7,15 +7,13 @@ import {
   CollectEvidenceResponseSchema,
   type EvidenceService,
 } from "@fujie/api/fujie/trust/v1/evidence";
-import { once, transaction } from "@fujie/kit/db";
-import { DomainError } from "@fujie/kit/errors";
-import { recordEvent } from "@fujie/kit/record";
 import { caller, traceIdOf } from "@fujie/kit/serve";
 import { verifyCertificate } from "../certificates/verify.ts";
 import { narrowClaim } from "../claims/rules.ts";
 import type { Context } from "../context.ts";
-import { type Accepted, acceptQuestion, type Question } from "../verifications/accept.ts";
-import { awaitDecision, recordingRefusals, settleForCaller } from "../verifications/answer.ts";
+import { requireNotBlocked } from "../policy/blocks.ts";
+import { acceptQuestion, type Question } from "../verifications/accept.ts";
+import { describeForCaller, recordingRefusals } from "../verifications/answer.ts";
 import { planNow } from "../verifications/plan.ts";
 import { describeDecision } from "../verifications/rules.ts";
 import { readEvidence } from "./store.ts";
@@ -44,56 +42,38 @@ async function collectEvidence(
 ): Promise<CollectEvidenceResponse> {
   const { db, ring, clock } = context;
   const event = { type: "verification.refused", purpose: REGISTRATION_PURPOSE };
-  let fresh: { accepted: Accepted; question: Question } | undefined;
-  const { decision } = await recordingRefusals(context, call, event, () =>
-    transaction(db, (tx) =>
-      once(
-        tx,
-        {
-          caller: `peer:${caller(call).peer}`,
-          method: call.method.name,
-          requestId: request.requestId,
-          requestSchema: CollectEvidenceRequestSchema,
-          request,
-          responseSchema: CollectEvidenceResponseSchema,
-          keys: ring,
-          clock,
-          keepMs: REQUEST_KEEP_MS,
-        },
-        async () => {
-          const question = await examine(context, request, traceIdOf(call));
-          const accepted = await acceptQuestion(context, tx, question);
-          const { verificationId } = accepted.row;
-          await recordEvent(context, tx, call, {
-            type: "verification.requested",
-            outcome: "PENDING",
-            purpose: REGISTRATION_PURPOSE,
-            details: { verification_id: verificationId, claim_type: question.claim.type, ground: question.ground.code },
-          });
-          fresh = { accepted, question };
-          return create(CollectEvidenceResponseSchema, { decision: { verificationId } });
-        },
-      ),
-    ),
+  const repeatable = {
+    caller: `peer:${caller(call).peer}`,
+    method: call.method.name,
+    requestId: request.requestId,
+    requestSchema: CollectEvidenceRequestSchema,
+    request,
+    responseSchema: CollectEvidenceResponseSchema,
+    keys: ring,
+    clock,
+    keepMs: REQUEST_KEEP_MS,
+    answer: (verificationId: string) => create(CollectEvidenceResponseSchema, { decision: { verificationId } }),
+    idOf: ({ decision }: CollectEvidenceResponse) => decision?.verificationId ?? "",
+  };
+  const asked = await recordingRefusals(context, call, event, () =>
+    acceptQuestion(context, repeatable, call, () => examine(context, request, traceIdOf(call))),
   );
-  if (fresh !== undefined) await settleForCaller(context, fresh.accepted, fresh.question.plan, call);
-  const kept = await awaitDecision(context, decision?.verificationId ?? "", call, fresh === undefined ? undefined : 0);
-  const evidence = await readEvidence(db, ring, kept.verificationId);
-  return create(CollectEvidenceResponseSchema, { decision: describeDecision(kept, evidence.rows) });
+  const { verification } = await describeForCaller(context, asked, call);
+  const evidence = await readEvidence(db, ring, verification.verificationId);
+  return create(CollectEvidenceResponseSchema, { decision: describeDecision(verification, evidence.rows) });
 }
 
 async function examine(context: Context, request: CollectEvidenceRequest, traceId: string): Promise<Question> {
   const { clock, environment } = context;
   const policy = await context.policy.current();
   const claim = narrowClaim(request.claim, { nowMs: clock.nowMs(), allowFictional: environment === "sandbox" });
-  const plan = planNow(context, policy, { type: claim.type, level: LEVEL_LOWEST });
-  if (plan === undefined) throw new DomainError("CLAIM_UNSUPPORTED");
-  return {
+  requireNotBlocked(context, policy.blocks, { claim });
+  const asking = {
     requester: { reference: request.reference },
     claim,
     purpose: REGISTRATION_PURPOSE,
-    plan,
-    ground: { code: "registry" },
-    traceId,
-  };
+    priority: "interactive",
+  } as const;
+  const plan = await planNow(context, policy, { ...asking, level: LEVEL_LOWEST });
+  return { ...asking, plan, ground: { code: "registry" }, traceId };
 }

@@ -5,7 +5,7 @@ import { type Adjudication, adjudicate, type Evidence, type EvidencePolicy, isSe
 
 const NAMES = ["a", "b", "c", "d"];
 const FRESH_SINCE = 1_000;
-const anyVerdict = fc.constantFrom<Verdict>("MATCH", "MISMATCH", "NO_RECORD", "UNAVAILABLE", "NOT_CHECKED");
+const anyVerdict = fc.constantFrom<Verdict>("MATCH", "MISMATCH", "NO_RECORD", "VARIANT", "UNAVAILABLE", "NOT_CHECKED");
 const anyEvidence: fc.Arbitrary<Evidence> = fc.record({
   sourceId: fc.constantFrom(...NAMES, "stranger"),
   verdict: anyVerdict,
@@ -16,13 +16,17 @@ const anyPolicy: fc.Arbitrary<EvidencePolicy> = fc
   .record({ size: fc.integer({ min: 1, max: 4 }), level: fc.integer({ min: 1, max: 3 }), stale: fc.boolean() })
   .chain(({ size, level, stale }) =>
     fc.record({
-      sources: fc
+      // One or two sources for a voice, as long as there are sources.
+      voices: fc
         .array(fc.integer({ min: 1, max: 3 }), { minLength: size, maxLength: size })
-        .map((ranks) => ranks.map((rank, i) => ({ sourceId: NAMES[i] ?? "", rank }))),
-      quorum: fc.oneof(
-        fc.constantFrom({ kind: "all-of" } as const, { kind: "any-of" } as const),
-        fc.integer({ min: 1, max: size }).map((k) => ({ kind: "k-of-n", k }) as const),
-      ),
+        .chain((ranks) =>
+          fc
+            .array(fc.nat(size - 1), { minLength: NAMES.length, maxLength: NAMES.length })
+            .map((owners) =>
+              ranks.map((rank, i) => ({ sourceIds: NAMES.filter((_, source) => owners[source] === i), rank })),
+            ),
+        ),
+      needed: fc.integer({ min: 1, max: size }),
       level: fc.constant(level),
       ...(stale ? { freshSinceMs: fc.constant(FRESH_SINCE) } : {}),
     }),
@@ -42,6 +46,7 @@ test("NI-28a law: only positive evidence raises an outcome, and nothing positive
       const before = adjudicate(policy, evidence);
       const after = adjudicate(policy, [...evidence, more]);
       if (more.verdict === "MATCH") assert.ok(heightOf(after) >= heightOf(before));
+      else if (more.verdict === "VARIANT") assert.ok(after.outcome !== "VERIFIED" || before.outcome === "VERIFIED");
       else assert.ok(heightOf(after) <= heightOf(before));
       if (more.verdict === "UNAVAILABLE" || more.verdict === "NOT_CHECKED") assert.deepEqual(after, before);
     }),
@@ -52,7 +57,7 @@ test("law: stale evidence, strangers and too low a level never raise an outcome"
   fc.assert(
     fc.property(anyPolicy, someEvidence, anyEvidence, (policy, evidence, more) => {
       const stale = policy.freshSinceMs !== undefined && more.checkedAtMs < policy.freshSinceMs;
-      const strange = !policy.sources.some(({ sourceId }) => sourceId === more.sourceId);
+      const strange = !policy.voices.some(({ sourceIds }) => sourceIds.includes(more.sourceId));
       const low = more.verdict === "MATCH" && more.level < policy.level;
       fc.pre(stale || strange || low);
       assert.deepEqual(adjudicate(policy, [...evidence, more]), adjudicate(policy, evidence));
@@ -63,11 +68,12 @@ test("law: stale evidence, strangers and too low a level never raise an outcome"
 test("law: an authority's mismatch is not outvoted by weaker sources, however many", () => {
   fc.assert(
     fc.property(anyPolicy, someEvidence, (policy, evidence) => {
-      const top = Math.max(...policy.sources.map(({ rank }) => rank));
-      const authority = policy.sources.find(({ rank }) => rank === top);
-      fc.pre(authority !== undefined && policy.sources.filter(({ rank }) => rank === top).length === 1);
-      const others = evidence.filter(({ sourceId }) => sourceId !== authority?.sourceId);
-      const all = [...others, { ...said(authority?.sourceId ?? "", "MISMATCH"), checkedAtMs: FRESH_SINCE }];
+      const top = Math.max(...policy.voices.map(({ rank }) => rank));
+      const highest = policy.voices.filter(({ rank }) => rank === top);
+      const authority = highest[0]?.sourceIds ?? [];
+      fc.pre(authority[0] !== undefined && highest.length === 1);
+      const others = evidence.filter(({ sourceId }) => !authority.includes(sourceId));
+      const all = [...others, { ...said(authority[0] ?? "", "MISMATCH"), checkedAtMs: FRESH_SINCE }];
       assert.deepEqual(adjudicate(policy, all), { outcome: "REJECTED" });
     }),
   );
@@ -102,7 +108,7 @@ test("law: a source's fault never rejects and never verifies anybody", () => {
 test("law: fan-out is settled exactly when no outstanding answer can change the outcome", () => {
   fc.assert(
     fc.property(anyPolicy, someEvidence, fc.subarray(NAMES), (policy, evidence, names) => {
-      const outstanding = names.filter((name) => policy.sources.some(({ sourceId }) => sourceId === name));
+      const outstanding = names.filter((name) => policy.voices.some(({ sourceIds }) => sourceIds.includes(name)));
       const outcomes = new Set(
         completions(outstanding).map((answers) => adjudicate(policy, [...evidence, ...answers]).outcome),
       );
@@ -115,17 +121,17 @@ test("law: fan-out is settled exactly when no outstanding answer can change the 
 function completions(sources: readonly string[]): Evidence[][] {
   const [first, ...rest] = sources;
   if (first === undefined) return [[]];
-  const verdicts: Verdict[] = ["MATCH", "MISMATCH", "NO_RECORD", "UNAVAILABLE"];
+  const verdicts: Verdict[] = ["MATCH", "MISMATCH", "NO_RECORD", "VARIANT", "UNAVAILABLE"];
   return completions(rest).flatMap((others) => verdicts.map((verdict) => [said(first, verdict), ...others]));
 }
 
-const one: EvidencePolicy = { sources: [{ sourceId: "a", rank: 2 }], quorum: { kind: "all-of" }, level: 2 };
+const one: EvidencePolicy = { voices: [{ sourceIds: ["a"], rank: 2 }], needed: 1, level: 2 };
 const two: EvidencePolicy = {
-  sources: [
-    { sourceId: "a", rank: 2 },
-    { sourceId: "b", rank: 1 },
+  voices: [
+    { sourceIds: ["a"], rank: 2 },
+    { sourceIds: ["b"], rank: 1 },
   ],
-  quorum: { kind: "any-of" },
+  needed: 1,
   level: 1,
 };
 
@@ -148,15 +154,42 @@ test("where the policy takes either, one that is there suffices, and only the au
 });
 
 test("sources of one rank that disagree, and a source that contradicts itself, go to a person", () => {
-  const equals: EvidencePolicy = { ...two, sources: two.sources.map((source) => ({ ...source, rank: 1 })) };
+  const equals: EvidencePolicy = { ...two, voices: two.voices.map((voice) => ({ ...voice, rank: 1 })) };
   const review = { outcome: "PENDING", reason: "REVIEW" };
   assert.deepEqual(adjudicate(equals, [said("a", "MATCH"), said("b", "MISMATCH")]), review);
   assert.deepEqual(adjudicate(one, [said("a", "MATCH"), said("a", "MISMATCH")]), review);
 });
 
-test("a policy without sources, with a source twice, or that nobody can meet is refused", () => {
-  assert.throws(() => adjudicate({ ...one, sources: [] }, []), RangeError);
-  assert.throws(() => adjudicate({ ...one, sources: [...one.sources, ...one.sources] }, []), RangeError);
-  assert.throws(() => adjudicate({ ...one, quorum: { kind: "k-of-n", k: 2 } }, []), RangeError);
+test("a possible variant of a name goes to a person, unless a higher authority is clear", () => {
+  const review = { outcome: "PENDING", reason: "REVIEW" };
+  assert.deepEqual(adjudicate(one, [said("a", "VARIANT")]), review);
+  assert.deepEqual(adjudicate(two, [said("a", "MATCH", 2), said("b", "VARIANT")]), { outcome: "VERIFIED", level: 2 });
+  assert.deepEqual(adjudicate(two, [said("a", "MISMATCH"), said("b", "VARIANT")]), { outcome: "REJECTED" });
+});
+
+test("one of several sources speaks for their voice, and they outvote nobody by their number", () => {
+  const kind: EvidencePolicy = {
+    voices: [
+      { sourceIds: ["a", "b"], rank: 1 },
+      { sourceIds: ["c"], rank: 1 },
+    ],
+    needed: 2,
+    level: 1,
+  };
+  assert.deepEqual(
+    adjudicate(kind, [said("a", "UNAVAILABLE"), said("b", "MATCH"), said("c", "MATCH")]).outcome,
+    "VERIFIED",
+  );
+  assert.deepEqual(adjudicate(kind, [said("a", "MATCH"), said("b", "MATCH")]), {
+    outcome: "PENDING",
+    reason: "SOURCE_AWAY",
+  });
+});
+
+test("a policy without voices, with a source twice, or that nobody can meet is refused", () => {
+  assert.throws(() => adjudicate({ ...one, voices: [] }, []), RangeError);
+  assert.throws(() => adjudicate({ ...one, voices: [...one.voices, ...one.voices] }, []), RangeError);
+  assert.throws(() => adjudicate({ ...one, needed: 2 }, []), RangeError);
+  assert.throws(() => adjudicate({ ...one, needed: 0 }, []), RangeError);
   assert.throws(() => adjudicate({ ...one, level: 4 }, []), RangeError);
 });

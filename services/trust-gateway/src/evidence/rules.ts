@@ -5,7 +5,7 @@
  *
  * A policy is judged on complete words (`judge`), and judge is monotone: a better word never gives a worse outcome. What
  * is known decides when it comes to the same whether those who are silent know nothing or agree, and everything else is
- * PENDING. So "any of" needs one source that is there, "all of" every one. The laws that the tests hold it to:
+ * PENDING. So "one of" needs one source that is there, "all of" every one. The laws that the tests hold it to:
  *
  *   - only positive evidence raises an outcome: no answer, a stale one and one of too low a level count as none;
  *   - an authority's mismatch is not outvoted by weaker sources;
@@ -13,7 +13,8 @@
  *   - a source's fault never rejects anybody.
  */
 
-export type Verdict = "MATCH" | "MISMATCH" | "NO_RECORD" | "UNAVAILABLE" | "NOT_CHECKED";
+/** VARIANT: there is a record, and its name may be another spelling of the claim's. It verifies and rejects nobody. */
+export type Verdict = "MATCH" | "MISMATCH" | "NO_RECORD" | "VARIANT" | "UNAVAILABLE" | "NOT_CHECKED";
 
 export interface Evidence {
   readonly sourceId: string;
@@ -24,22 +25,24 @@ export interface Evidence {
   readonly checkedAtMs: number;
 }
 
-/** Who is asked, and whose word weighs more: a higher rank outweighs any number of lower ones. */
-export interface Authority {
-  readonly sourceId: string;
+/** Somebody whose word counts. A higher rank outweighs any number of lower ones. */
+export interface Voice {
+  /** Those that speak with this voice: one of them is enough. Empty while none of them may be asked. */
+  readonly sourceIds: readonly string[];
   readonly rank: number;
 }
 
-export type Quorum = { readonly kind: "all-of" | "any-of" } | { readonly kind: "k-of-n"; readonly k: number };
-
 export interface EvidencePolicy {
-  /** Each source once, at least one. The word of any other source counts for nothing. */
-  readonly sources: readonly Authority[];
-  readonly quorum: Quorum;
+  /** At least one; a source has one voice at most. The word of any other source counts for nothing. */
+  readonly voices: readonly Voice[];
+  /** How many voices have to agree, 1 to all. */
+  readonly needed: number;
   /** The level wanted, 1 to 3. */
   readonly level: number;
   /** Evidence from before this moment is stale. */
   readonly freshSinceMs?: number;
+  /** Whether receipts carry an SM2 signature too. */
+  readonly sm2Receipt?: boolean;
 }
 
 export type PendingReason =
@@ -54,7 +57,9 @@ export type Adjudication =
   | { readonly outcome: "REJECTED" }
   | { readonly outcome: "PENDING"; readonly reason: PendingReason };
 
-/** A source's answers taken together. CONFLICT: both match and mismatch; UNSURE: a match, and once no record. */
+/**
+ * What a voice said, taken together. CONFLICT: both match and mismatch, or a variant; UNSURE: a match, and once no record.
+ */
 type Word = "MISMATCH" | "CONFLICT" | "NO_RECORD" | "UNSURE" | "MATCH";
 type Judgement = "REJECTED" | "REVIEW" | "VERIFIED";
 
@@ -81,29 +86,39 @@ export function isSettled(
   evidence: readonly Evidence[],
   outstanding: ReadonlySet<string>,
 ): boolean {
-  const sources = policy.sources.filter(({ sourceId }) => outstanding.has(sourceId));
+  const checkedAtMs = policy.freshSinceMs ?? 0;
   const all = (verdict: Verdict): Evidence[] =>
-    sources.map(({ sourceId }) => ({
-      sourceId,
-      verdict,
-      level: LEVEL_MAX,
-      checkedAtMs: policy.freshSinceMs ?? 0,
-    }));
+    Array.from(outstanding, (sourceId) => ({ sourceId, verdict, level: LEVEL_MAX, checkedAtMs }));
   const worst = adjudicate(policy, [...evidence, ...all("MISMATCH")]);
   const best = adjudicate(policy, [...evidence, ...all("MATCH")]);
   return worst.outcome === best.outcome;
 }
 
 function adjudicateAt(policy: EvidencePolicy, level: number, evidence: readonly Evidence[]): Judgement | "SOURCE_AWAY" {
-  const known = policy.sources.map(({ sourceId, rank }) => ({
-    rank,
-    word: wordOf(evidence.filter((item) => item.sourceId === sourceId && counts(item, level, policy.freshSinceMs))),
+  const known = policy.voices.map((voice) => ({
+    rank: voice.rank,
+    word: wordOf(evidence.filter((item) => speaksWith(voice, item) && counts(item, level, policy.freshSinceMs))),
   }));
   const complete = (silent: Word) => known.map(({ rank, word }) => ({ rank, word: word ?? silent }));
-  const needed = neededOf(policy);
-  const worst = judge(complete("NO_RECORD"), needed);
-  const best = judge(complete("MATCH"), needed);
+  const worst = judge(complete("NO_RECORD"), policy.needed);
+  const best = judge(complete("MATCH"), policy.needed);
   return worst === best ? worst : "SOURCE_AWAY";
+}
+
+/** What the voice has said so far at this policy's level. */
+export function standingOf(
+  policy: EvidencePolicy,
+  voice: Voice,
+  evidence: readonly Evidence[],
+): "SILENT" | "AGREES" | "OTHERWISE" {
+  const heard = evidence.filter((item) => speaksWith(voice, item) && counts(item, policy.level, policy.freshSinceMs));
+  const word = wordOf(heard);
+  if (word === undefined) return "SILENT";
+  return word === "MATCH" ? "AGREES" : "OTHERWISE";
+}
+
+function speaksWith({ sourceIds }: Voice, { sourceId }: Evidence): boolean {
+  return sourceIds.includes(sourceId);
 }
 
 /** Whether a piece of evidence is an answer at all: fresh, and where it is positive, good enough. */
@@ -112,21 +127,22 @@ function counts({ verdict, level, checkedAtMs }: Evidence, wanted: number, fresh
   return verdict !== "MATCH" || level >= wanted;
 }
 
-/** What one source's answers come to; undefined when it gave none. */
+/** What a voice's answers come to; undefined when it gave none. */
 function wordOf(answers: readonly Evidence[]): Word | undefined {
   const has = (verdict: Verdict) => answers.some((answer) => answer.verdict === verdict);
   if (has("MISMATCH")) return has("MATCH") ? "CONFLICT" : "MISMATCH";
+  if (has("VARIANT")) return "CONFLICT";
   if (has("NO_RECORD")) return has("MATCH") ? "UNSURE" : "NO_RECORD";
   return has("MATCH") ? "MATCH" : undefined;
 }
 
-interface Voice {
+interface Spoken {
   readonly rank: number;
   readonly word: Word;
 }
 
-/** The outcome when everybody has spoken. A source that is not of one mind speaks on both sides and fills no quorum. */
-function judge(voices: readonly Voice[], needed: number): Judgement {
+/** The outcome when everybody has spoken. A voice that is not of one mind speaks on both sides and fills no quorum. */
+function judge(voices: readonly Spoken[], needed: number): Judgement {
   const highest = (...words: readonly Word[]) =>
     Math.max(Number.NEGATIVE_INFINITY, ...voices.filter(({ word }) => words.includes(word)).map(({ rank }) => rank));
   const match = highest("MATCH", "UNSURE", "CONFLICT");
@@ -136,20 +152,12 @@ function judge(voices: readonly Voice[], needed: number): Judgement {
   return voices.filter(({ word }) => word === "MATCH").length >= needed ? "VERIFIED" : "REVIEW";
 }
 
-function neededOf({ quorum, sources }: EvidencePolicy): number {
-  if (quorum.kind === "k-of-n") return quorum.k;
-  return quorum.kind === "all-of" ? sources.length : 1;
-}
-
-function requireSound(policy: EvidencePolicy): void {
-  const { sources, level } = policy;
-  const needed = neededOf(policy);
-  if (sources.length === 0) throw new RangeError("an evidence policy names at least one source");
-  if (new Set(sources.map(({ sourceId }) => sourceId)).size !== sources.length) {
-    throw new RangeError("an evidence policy names each source once");
-  }
-  if (!Number.isInteger(needed) || needed < 1 || needed > sources.length) {
-    throw new RangeError("an evidence policy needs 1 to n of its n sources");
+function requireSound({ voices, needed, level }: EvidencePolicy): void {
+  if (voices.length === 0) throw new RangeError("an evidence policy has at least one voice");
+  const sources = voices.flatMap(({ sourceIds }) => sourceIds);
+  if (new Set(sources).size !== sources.length) throw new RangeError("a source has one voice");
+  if (!Number.isInteger(needed) || needed < 1 || needed > voices.length) {
+    throw new RangeError("an evidence policy needs 1 to n of its n voices");
   }
   if (!Number.isInteger(level) || level < 1 || level > LEVEL_MAX) throw new RangeError("a level is 1 to 3");
 }

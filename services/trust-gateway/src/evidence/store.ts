@@ -7,17 +7,23 @@ import type { Verdict } from "./rules.ts";
 const upsert = statement(
   "evidence.put",
   `INSERT INTO trust.evidence AS e
-     (evidence_id, verification_id, source_id, verdict, level, checked_at_ms, subject_digest, mac, expires_at_ms)
-   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+     (evidence_id, verification_id, source_id, verdict, level, checked_at_ms, reused_from, subject_digest, mac,
+      expires_at_ms)
+   SELECT evidence_id, verification_id, source_id, verdict, level, checked_at_ms, reused_from,
+     substring($7::bytea FROM ((o - 1) * 32 + 1)::int FOR 32), substring($8::bytea FROM ((o - 1) * 32 + 1)::int FOR 32), $9
+   FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::smallint[], $6::bigint[], $10::uuid[])
+     WITH ORDINALITY AS given (evidence_id, verification_id, source_id, verdict, level, checked_at_ms, reused_from, o)
    ON CONFLICT (verification_id, source_id) DO UPDATE SET
      evidence_id = excluded.evidence_id, verdict = excluded.verdict, level = excluded.level,
-     checked_at_ms = excluded.checked_at_ms, subject_digest = excluded.subject_digest, mac = excluded.mac
+     checked_at_ms = excluded.checked_at_ms, subject_digest = excluded.subject_digest, mac = excluded.mac,
+     reused_from = excluded.reused_from
    WHERE e.verdict = 'UNAVAILABLE'`,
 );
 const selectOf = statement(
   "evidence.of",
   `SELECT evidence_id AS "evidenceId", verification_id AS "verificationId", source_id AS "sourceId", verdict, level,
-     checked_at_ms::float8 AS "checkedAtMs", subject_digest AS "subjectDigest", mac
+     checked_at_ms::float8 AS "checkedAtMs", subject_digest AS "subjectDigest", mac,
+     reused_from AS "reusedFrom"
    FROM trust.evidence WHERE verification_id = $1 ORDER BY source_id`,
 );
 const removeForged = statement("evidence.remove", `DELETE FROM trust.evidence WHERE evidence_id = ANY ($1::uuid[])`);
@@ -27,17 +33,27 @@ const purgeBatch = statement(
      SELECT ctid FROM trust.evidence WHERE expires_at_ms <= $1 ORDER BY expires_at_ms LIMIT $2))`,
 );
 
+/** Puts what sources said; at most one word of each source about each verification. */
 export async function putEvidence(
   tx: Transaction,
   ring: Pick<KeyRing, "hmac">,
-  row: EvidenceRow,
+  rows: readonly EvidenceRow[],
   expiresAtMs?: number,
 ): Promise<void> {
-  const digest = Buffer.from(row.subjectDigest);
-  const { evidenceId, verificationId = null, sourceId, verdict, level, checkedAtMs } = row;
-  const mac = macOf(ring, row);
+  if (rows.length === 0) return;
   await tx.query(
-    upsert(evidenceId, verificationId, sourceId, verdict, level, checkedAtMs, digest, mac, expiresAtMs ?? null),
+    upsert(
+      rows.map(({ evidenceId }) => evidenceId),
+      rows.map(({ verificationId = null }) => verificationId),
+      rows.map(({ sourceId }) => sourceId),
+      rows.map(({ verdict }) => verdict),
+      rows.map(({ level }) => level),
+      rows.map(({ checkedAtMs }) => checkedAtMs),
+      Buffer.concat(rows.map(({ subjectDigest }) => subjectDigest)),
+      Buffer.concat(rows.map((row) => macOf(ring, row))),
+      expiresAtMs ?? null,
+      rows.map(({ reusedFrom = null }) => reusedFrom),
+    ),
   );
 }
 
@@ -61,8 +77,10 @@ export async function readEvidence(
     checkedAtMs: number;
     subjectDigest: Buffer;
     mac: Buffer;
+    reusedFrom: string | null;
   };
-  const { rows } = await db.query<Row>(selectOf(verificationId));
+  const found = await db.query<Row>(selectOf(verificationId));
+  const rows = found.rows.map((row) => ({ ...row, reusedFrom: row.reusedFrom ?? undefined }));
   const genuine = rows.filter((row) => isGenuine(ring, row, row.mac));
   return { rows: genuine, forged: rows.filter((row) => !genuine.includes(row)).map(({ evidenceId }) => evidenceId) };
 }

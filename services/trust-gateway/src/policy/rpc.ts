@@ -5,12 +5,16 @@ import { type PolicyService, PutPolicyRequestSchema } from "@fujie/api/fujie/tru
 import { transaction } from "@fujie/kit/db";
 import { recordEvent } from "@fujie/kit/record";
 import type { Context } from "../context.ts";
+import { readPolicy } from "./rules.ts";
 import { putPolicy, readStamp } from "./store.ts";
 
 export function policyService(context: Pick<Context, "db" | "clock" | "ring" | "policy">) {
   const { db, clock, policy } = context;
   return {
     async putPolicy(request, call) {
+      // A policy that cannot be read is refused before it could take the place of one that can.
+      const known = await readStamp(db);
+      if (known === undefined || request.version > known.version) readPolicy(request);
       const content = toBinary(PutPolicyRequestSchema, request);
       const stamp = await transaction(db, async (tx) => {
         const before = await readStamp(tx);

@@ -6,11 +6,13 @@ import type { Clock } from "@fujie/kit/clock";
 import type { Ephemeral } from "@fujie/kit/ephemeral";
 import { DomainError } from "@fujie/kit/errors";
 import type { KeyRing } from "@fujie/kit/keys";
+import type { Cap } from "../claims/rules.ts";
 
 export interface Caps {
   /** Verifications per second where the application's policy names no rate. */
   readonly applicationRatePerSecond: number;
   readonly perIdentifierPerDay: number;
+  readonly perNetworkPerMinute: number;
 }
 
 export interface Counting {
@@ -21,29 +23,58 @@ export interface Counting {
 }
 
 const DAY_MS = 86_400_000;
+const MINUTE_MS = 60_000;
 
 /** Throws QUOTA_EXCEEDED with the time after which the application may ask again. */
 export async function takeApplicationQuota(
-  { ephemeral, caps }: Counting,
-  application: { readonly applicationId: string; readonly ratePerSecond: number },
+  { ephemeral, clock, caps }: Counting,
+  application: { readonly applicationId: string; readonly ratePerSecond: number; readonly dailyLimit: number },
 ): Promise<void> {
   const ratePerSecond = application.ratePerSecond === 0 ? caps.applicationRatePerSecond : application.ratePerSecond;
   const bucket = { ratePerSecond, burst: Math.max(1, ratePerSecond) };
   const { allowed, retryAfterMs } = await ephemeral.takeToken(`quota:application:${application.applicationId}`, bucket);
   if (!allowed) throw new DomainError("QUOTA_EXCEEDED", { subject: "application", retryDelayMs: retryAfterMs });
+  if (application.dailyLimit === 0) return;
+  const day = Math.floor(clock.nowMs() / DAY_MS);
+  const leftMs = (day + 1) * DAY_MS - clock.nowMs();
+  const asked = await ephemeral.increment(`quota:application:${application.applicationId}:${day}`, { ttlMs: leftMs });
+  if (asked > application.dailyLimit) {
+    throw new DomainError("QUOTA_EXCEEDED", { subject: "application", retryDelayMs: leftMs });
+  }
 }
 
-/** Throws QUOTA_EXCEEDED until the end of the day (UTC) once the identifier was asked about too often. */
-export async function takeIdentifierQuota(
+/**
+ * Throws QUOTA_EXCEEDED once too many questions of this minute came from one network, by whichever application. Those
+ * whose network nobody knows count as one.
+ */
+export async function takeNetworkQuota(
   { ephemeral, ring, clock, caps }: Counting,
-  identifier: string,
+  network: string | undefined,
 ): Promise<void> {
   const nowMs = clock.nowMs();
-  const day = Math.floor(nowMs / DAY_MS);
-  const leftMs = (day + 1) * DAY_MS - nowMs;
+  const minute = Math.floor(nowMs / MINUTE_MS);
+  const leftMs = (minute + 1) * MINUTE_MS - nowMs;
+  const digest = ring.hmac("cache-key", `quota:network:${network ?? ""}`).digest.toString("base64url");
+  const asked = await ephemeral.increment(`quota:network:${minute}:${digest}`, { ttlMs: leftMs });
+  if (asked > caps.perNetworkPerMinute) {
+    throw new DomainError("QUOTA_EXCEEDED", { subject: "network", retryDelayMs: leftMs });
+  }
+}
+
+/** Throws QUOTA_EXCEEDED once something that the claim is about was asked about too often. */
+export async function takeCaps(counting: Counting, caps: readonly Cap[]): Promise<void> {
+  for (const cap of caps) await takeCap(counting, cap);
+}
+
+/** Days are of UTC for identifiers; what the sources cap themselves is counted from the first question on. */
+async function takeCap({ ephemeral, ring, clock, caps }: Counting, cap: Cap): Promise<void> {
+  const { kind, identifier, perDayMax } = cap;
+  const nowMs = clock.nowMs();
+  const day = perDayMax === undefined ? Math.floor(nowMs / DAY_MS) : undefined;
+  const leftMs = day === undefined ? DAY_MS : (day + 1) * DAY_MS - nowMs;
   const digest = ring.hmac("cache-key", `quota:${identifier}`).digest.toString("base64url");
-  const count = await ephemeral.increment(`quota:identifier:${day}:${digest}`, { ttlMs: leftMs });
-  if (count > caps.perIdentifierPerDay) {
-    throw new DomainError("QUOTA_EXCEEDED", { subject: "identifier", retryDelayMs: leftMs });
+  const count = await ephemeral.increment(`quota:${kind}:${day ?? "24h"}:${digest}`, { ttlMs: leftMs });
+  if (count > (perDayMax ?? caps.perIdentifierPerDay)) {
+    throw new DomainError("QUOTA_EXCEEDED", { subject: kind, retryDelayMs: leftMs });
   }
 }

@@ -6,6 +6,8 @@ import type { Source, SourceFacts } from "./source.ts";
 /** What adapters need of the service. */
 export interface AdapterContext {
   readonly clock: Clock;
+  /** Whether fictional people are claimed about: the sandbox's only. */
+  readonly allowFictional: boolean;
   /** Who we are to sources that know the platform by mutual TLS. */
   readonly identity: TlsMaterial & { onReload?(listener: (material: TlsMaterial) => void): Disposable };
 }

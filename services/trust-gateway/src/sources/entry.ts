@@ -17,6 +17,8 @@ export interface EntryReader {
   flag(field: string): boolean;
   list<Item>(field: string, read: (item: EntryReader) => Item): readonly Item[];
   texts(field: string): readonly string[];
+  /** The texts, or undefined when the field is absent. */
+  optionalTexts(field: string): readonly string[] | undefined;
   /** The contents of the file that the field names. */
   file(field: string, options?: { readonly secret?: boolean }): Buffer;
   fail(field: string, problem: string): never;
@@ -43,6 +45,8 @@ export function entryReader(where: string, value: unknown): EntryReader {
     const found = get(field);
     return Array.isArray(found) ? found : fail(field, "is not a list");
   };
+  const texts = (field: string): readonly string[] =>
+    list(field).map((item) => (typeof item === "string" ? item : fail(field, "holds what is no text")));
   return {
     where,
     text,
@@ -63,8 +67,8 @@ export function entryReader(where: string, value: unknown): EntryReader {
         reader.done();
         return result;
       }),
-    texts: (field) =>
-      list(field).map((item) => (typeof item === "string" ? item : fail(field, "holds what is no text"))),
+    texts,
+    optionalTexts: (field) => (get(field) === undefined ? undefined : texts(field)),
     file: (field, { secret = false } = {}) => {
       const path = text(field, /^[^\0]{1,4096}$/);
       const found = statSync(path, { throwIfNoEntry: false });

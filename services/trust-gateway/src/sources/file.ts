@@ -17,14 +17,10 @@ const LEVEL_MAX = 3;
 export function readSourcesFile(path: string, environment: "production" | "sandbox"): readonly ReadySource[] {
   const list = listIn(parse(path));
   const entries = list.map((value, i) => readEntry(value, i, environment));
-  const ids = entries.map(idOf);
+  const ids = entries.map(({ facts }) => facts.id);
   const repeated = ids.find((id, i) => ids.indexOf(id) !== i);
   if (repeated !== undefined) throw new SourcesFileError(`sources: the id ${repeated} is given twice`);
   return entries;
-}
-
-export function idOf(entry: ReadySource): string {
-  return entry.kind === "ca" ? entry.id : entry.facts.id;
 }
 
 function parse(path: string): unknown {
@@ -69,8 +65,10 @@ function readClaimTypes(entry: EntryReader, kind: string) {
   if (known.length !== found.length || new Set(found).size !== found.length) {
     return entry.fail("claimTypes", "names an unknown type or one twice");
   }
-  if ((known.length === 0) !== (kind === "ca")) {
-    return entry.fail("claimTypes", kind === "ca" ? "must be empty for a CA" : "is empty");
+  // A CA that answers no application's claims still vouches for registrations.
+  if (known.length === 0 && kind !== "ca") return entry.fail("claimTypes", "is empty");
+  if (known.some((type) => (type === "CERTIFICATE_POSSESSION") !== (kind === "ca"))) {
+    return entry.fail("claimTypes", "names a type that this kind does not answer");
   }
   return known;
 }

@@ -2,14 +2,19 @@
 import type { Clock } from "@fujie/kit/clock";
 import type { Timers } from "@fujie/kit/timers";
 import type { AdapterContext, ClaimAdapter } from "./adapter.ts";
+import { adapter as bank } from "./bank/adapter.ts";
+import { adapter as biometric } from "./biometric/adapter.ts";
+import { adapter as carrier } from "./carrier/adapter.ts";
 import {
   type Authority,
+  type CrlNumbers,
   open as openAuthority,
   readSettings as readAuthority,
 } from "./certificate-authority/adapter.ts";
 import type { AuthoritySettings } from "./certificate-authority/settings.ts";
+import { openPossessionSource } from "./certificate-authority/source.ts";
 import type { EntryReader } from "./entry.ts";
-import { type GuardedSource, type GuardLimits, guardSource } from "./guard.ts";
+import { type GuardedSource, type GuardLimits, type GuardOptions, guardSource } from "./guard.ts";
 import { adapter as legalPersonBase } from "./legal-person-base/adapter.ts";
 import { adapter as partner } from "./partner/adapter.ts";
 import { adapter as populationBase } from "./population-base/adapter.ts";
@@ -18,13 +23,16 @@ import type { Source, SourceFacts, SourceKind } from "./source.ts";
 /** An entry whose settings were read and are sound: it only has to be opened. */
 export type ReadySource =
   | { readonly kind: "claims"; readonly facts: SourceFacts; open(context: AdapterContext): Source }
-  | { readonly kind: "ca"; readonly id: string; readonly level: number; readonly settings: AuthoritySettings };
+  | { readonly kind: "ca"; readonly facts: SourceFacts; readonly settings: AuthoritySettings };
 
 type Reader = (entry: EntryReader, facts: SourceFacts) => ReadySource;
 
-const claimKinds: Readonly<Record<SourceKind, Reader>> = {
+const claimKinds: Readonly<Record<Exclude<SourceKind, "ca">, Reader>> = {
   "population-base": ready(populationBase),
   "legal-person-base": ready(legalPersonBase),
+  carrier: ready(carrier),
+  bank: ready(bank),
+  biometric: ready(biometric),
   partner: ready(partner),
 };
 
@@ -38,17 +46,19 @@ function ready<Settings>(adapter: ClaimAdapter<Settings>): Reader {
 }
 
 /** Reads what is the kind's own. Throws SourcesFileError. */
-export function readKind(kind: SourceKind | "ca", entry: EntryReader, facts: Omit<SourceFacts, "kind">): ReadySource {
+export function readKind(kind: SourceKind, entry: EntryReader, facts: Omit<SourceFacts, "kind">): ReadySource {
   if (kind !== "ca") return claimKinds[kind](entry, { ...facts, kind });
-  return { kind, id: facts.id, level: facts.level, settings: readAuthority(entry, facts) };
+  return { kind, facts: { ...facts, kind }, settings: readAuthority(entry, facts) };
 }
 
-export function isSourceKind(text: string): text is SourceKind | "ca" {
+export function isSourceKind(text: string): text is SourceKind {
   return sourceKinds.includes(text);
 }
 
 export interface Sources extends AsyncDisposable {
+  /** Everybody who answers claims, CAs included. */
   readonly claims: readonly GuardedSource[];
+  /** The CAs, for certificates that are checked on their own. */
   readonly authorities: readonly Authority[];
 }
 
@@ -57,24 +67,34 @@ export interface OpenOptions extends AdapterContext {
   readonly timers: Timers;
   readonly limits: GuardLimits;
   readonly stopping: AbortSignal;
+  readonly ephemeral: GuardOptions["ephemeral"];
+  readonly terms: GuardOptions["terms"];
+  /** Stands directly around each adapter: notes its calls, and lets none through to a suspended source. */
+  readonly around: (source: Source) => Source;
   /** Puts a source under measurement. */
   readonly meter: (source: GuardedSource) => GuardedSource;
   /** As AuthorityOptions.allowHosts. */
   readonly allowHosts: readonly string[];
+  readonly crlNumbers: CrlNumbers;
 }
 
 const DESCRIBE_EVERY_MS = 60_000;
 
 /** Opens every source, and asks those that announce maintenance for it now and every minute. */
 export function openSources(entries: readonly ReadySource[], options: OpenOptions): Sources {
-  const claims = entries.flatMap((entry) =>
-    entry.kind === "claims" ? [options.meter(guardSource(entry.open(options), options))] : [],
-  );
-  const authorities = entries.flatMap((entry) =>
-    entry.kind === "ca"
-      ? [openAuthority(entry, entry.settings, { ...options, timeoutMs: options.limits.timeoutMs })]
-      : [],
-  );
+  const guard = (source: Source) => options.meter(guardSource(options.around(source), options));
+  const claims: GuardedSource[] = [];
+  const authorities: Authority[] = [];
+  for (const entry of entries) {
+    if (entry.kind === "claims") {
+      claims.push(guard(entry.open(options)));
+      continue;
+    }
+    const { facts, settings } = entry;
+    const authority = openAuthority(facts, settings, { ...options, timeoutMs: options.limits.timeoutMs });
+    authorities.push(authority);
+    if (facts.claimTypes.length > 0) claims.push(guard(openPossessionSource(facts, authority, options)));
+  }
   const stop = new AbortController();
   const following = followAnnouncements(claims, options.timers, AbortSignal.any([stop.signal, options.stopping]));
   return {

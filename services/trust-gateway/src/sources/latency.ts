@@ -1,10 +1,17 @@
+/**
+ * How long a source took to answer, over the last minutes. Counts by duration, so that recording costs an addition and
+ * the percentile a walk over a fixed number of counts: whole milliseconds up to 32, then steps of 5 %.
+ */
 import type { Clock } from "@fujie/kit/clock";
 
-const SAMPLES_MAX = 512;
-const KEEP_MS = 5 * 60_000;
+const SLICES = 10;
+const SLICE_MS = 30_000;
+const FINE_MS = 32;
+const STEP = Math.log(1.05);
+const DURATION_MS_MAX = 600_000;
+const BUCKETS = bucketOf(DURATION_MS_MAX) + 1;
 const PERCENTILE = 0.95;
 
-/** How long a source took to answer, over the last minutes. */
 export interface LatencyWindow {
   record(durationMs: number): void;
   /** The 95th percentile in whole milliseconds; undefined without a sample. */
@@ -12,18 +19,62 @@ export interface LatencyWindow {
 }
 
 export function latencyWindow(clock: Clock): LatencyWindow {
-  let samples: readonly { readonly atMs: number; readonly durationMs: number }[] = [];
+  const total = new Uint32Array(BUCKETS);
+  const slices = Array.from({ length: SLICES }, () => new Uint32Array(BUCKETS));
+  let present = Math.floor(clock.nowMs() / SLICE_MS);
+  let samples = 0;
+  let known: number | undefined;
+
+  function forgetOld(): void {
+    const now = Math.floor(clock.nowMs() / SLICE_MS);
+    for (let past = Math.max(present + 1, now - SLICES + 1); past <= now; past += 1) {
+      const slice = slices[past % SLICES];
+      if (slice === undefined) continue;
+      for (let i = 0; i < BUCKETS; i += 1) {
+        const count = slice[i] ?? 0;
+        samples -= count;
+        total[i] = (total[i] ?? 0) - count;
+      }
+      slice.fill(0);
+      known = undefined;
+    }
+    present = Math.max(present, now);
+  }
+
+  function walk(): number {
+    let left = Math.ceil(PERCENTILE * samples);
+    for (let i = 0; i < BUCKETS; i += 1) {
+      left -= total[i] ?? 0;
+      if (left <= 0) return durationOf(i);
+    }
+    return DURATION_MS_MAX;
+  }
+
   return {
     record: (durationMs) => {
-      samples = [...samples.slice(1 - SAMPLES_MAX), { atMs: clock.nowMs(), durationMs }];
+      forgetOld();
+      const bucket = bucketOf(durationMs);
+      const slice = slices[present % SLICES];
+      if (slice !== undefined) slice[bucket] = (slice[bucket] ?? 0) + 1;
+      total[bucket] = (total[bucket] ?? 0) + 1;
+      samples += 1;
+      known = undefined;
     },
     p95Ms: () => {
-      const durations = samples
-        .filter(({ atMs }) => atMs > clock.nowMs() - KEEP_MS)
-        .map(({ durationMs }) => durationMs)
-        .sort((a, b) => a - b);
-      const found = durations[Math.ceil(PERCENTILE * durations.length) - 1];
-      return found === undefined ? undefined : Math.round(found);
+      forgetOld();
+      if (samples === 0) return undefined;
+      known ??= walk();
+      return known;
     },
   };
+}
+
+function bucketOf(durationMs: number): number {
+  const ms = Math.min(DURATION_MS_MAX, Math.max(0, Math.round(durationMs)));
+  return ms < FINE_MS ? ms : FINE_MS + Math.floor(Math.log(ms / FINE_MS) / STEP);
+}
+
+/** The middle of a bucket. */
+function durationOf(bucket: number): number {
+  return bucket < FINE_MS ? bucket : Math.round(FINE_MS * Math.exp((bucket - FINE_MS + 0.5) * STEP));
 }

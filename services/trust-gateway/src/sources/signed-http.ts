@@ -8,62 +8,95 @@
 import { createHash, createHmac, createSecretKey, type KeyObject } from "node:crypto";
 import type { Clock } from "@fujie/kit/clock";
 import type { EntryReader } from "./entry.ts";
-import { SourceError } from "./source.ts";
-import { readSourceUrl } from "./urls.ts";
+import { type Answer, type Check, type Replica, type Source, SourceError, type SourceFacts } from "./source.ts";
+import { readSourceUrls } from "./urls.ts";
 
 export interface SignedHttpSettings {
-  /** Origin, without a trailing slash. */
-  readonly url: string;
+  /** One or several addresses, origins without a trailing slash; each knows what the others answered. */
+  readonly urls: readonly string[];
   /** The platform's id at the base. */
   readonly clientId: string;
   readonly secret: KeyObject;
 }
 
-export interface SignedHttpOptions extends SignedHttpSettings {
-  /** For example "/population/v1/checks". */
+/** How one kind of source writes its questions and answers. */
+export interface Dialect {
+  /** For example "/population/v1": checks are asked for under a noun below, outcomes under "checks". */
   readonly path: string;
+  nounOf(claim: Check["claim"]): string;
+  /** Throws SourceError REFUSED for a claim that this kind of source does not answer. */
+  writeCheck(check: Check): unknown;
+  /** Throws SourceError REFUSED for an answer that is none. */
+  readAnswer(json: unknown, check: Check, level: number, nowMs: number): Answer;
+}
+
+interface Address extends Omit<SignedHttpSettings, "urls"> {
+  readonly url: string;
   readonly clock: Clock;
 }
 
 /** Throws SourcesFileError. */
 export function readSignedHttpSettings(entry: EntryReader): SignedHttpSettings {
   return {
-    url: readSourceUrl(entry, "url"),
+    urls: readSourceUrls(entry),
     clientId: entry.text("clientId", /^[\x21-\x7e]{1,128}$/),
     secret: createSecretKey(entry.file("secretFile", { secret: true })),
   };
 }
 
-export interface SignedHttp {
-  /** Asks, and returns the JSON of a 200. Throws SourceError. */
-  post(body: unknown, signal: AbortSignal): Promise<unknown>;
-  /** The JSON that the check was answered with; undefined: it never arrived. Throws SourceError. */
-  get(bizSeq: string, signal: AbortSignal): Promise<unknown>;
-}
-
 const ANSWER_BYTES_MAX = 64 * 1024;
 const RETRY_AFTER_SECONDS_MAX = 86_400;
 
-export function openSignedHttp(options: SignedHttpOptions): SignedHttp {
-  const { path } = options;
+/** A source that is asked by signed HTTP at each of its addresses; the source itself asks the first. */
+export function openSignedHttpSource(
+  facts: SourceFacts,
+  { urls, ...account }: SignedHttpSettings,
+  { clock }: { readonly clock: Clock },
+  dialect: Dialect,
+): Source {
+  const addresses = urls.map((url): Address => ({ ...account, url, clock }));
+  const replicas = addresses.map((address) => openReplica(address, dialect, facts.level));
+  const [first, firstAddress] = [replicas[0], addresses[0]];
+  if (first === undefined || firstAddress === undefined) throw new RangeError("a source has at least one address");
   return {
-    post: async (body, signal) => {
-      const response = await send(options, "POST", path, JSON.stringify(body), signal);
-      if (response.status === 200) return readJson(response);
-      throw await faultOf(response);
-    },
-    get: async (bizSeq, signal) => {
-      const response = await send(options, "GET", `${path}/${bizSeq}`, "", signal);
-      if (response.status === 200) return readJson(response);
-      await response.body?.cancel();
-      if (response.status === 404) return undefined;
-      throw await faultOf(response);
+    ...facts,
+    ...first,
+    replicas,
+    wasAnswered: async (bizSeq, signal) => (await get(firstAddress, dialect, bizSeq, signal)) !== undefined,
+    [Symbol.dispose]: () => {},
+  };
+}
+
+function openReplica(address: Address, dialect: Dialect, level: number): Replica {
+  const read = (json: unknown, check: Check) => dialect.readAnswer(json, check, level, address.clock.nowMs());
+  return {
+    check: async (check, signal) => read(await post(address, dialect, check, signal), check),
+    findOutcome: async (check, signal) => {
+      const json = await get(address, dialect, check.bizSeq, signal);
+      return json === undefined ? undefined : read(json, check);
     },
   };
 }
 
+/** Asks, and returns the JSON of a 200. */
+async function post(address: Address, dialect: Dialect, check: Check, signal: AbortSignal): Promise<unknown> {
+  const body = JSON.stringify(dialect.writeCheck(check));
+  const response = await send(address, "POST", `${dialect.path}/${dialect.nounOf(check.claim)}`, body, signal);
+  if (response.status === 200) return readJson(response);
+  throw await faultOf(response);
+}
+
+/** The JSON that the check was answered with; undefined: it never arrived. */
+async function get(address: Address, { path }: Dialect, bizSeq: string, signal: AbortSignal): Promise<unknown> {
+  const response = await send(address, "GET", `${path}/checks/${bizSeq}`, "", signal);
+  if (response.status === 200) return readJson(response);
+  await response.body?.cancel();
+  if (response.status === 404) return undefined;
+  throw await faultOf(response);
+}
+
 async function send(
-  { url, clientId, secret, clock }: SignedHttpOptions,
+  { url, clientId, secret, clock }: Address,
   method: "GET" | "POST",
   path: string,
   body: string,

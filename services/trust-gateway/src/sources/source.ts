@@ -2,7 +2,7 @@
 import type { ClaimElements } from "@fujie/identity";
 import type { ClaimTypeName } from "../claims/rules.ts";
 
-export type SourceKind = "population-base" | "legal-person-base" | "partner";
+export type SourceKind = "population-base" | "legal-person-base" | "carrier" | "bank" | "biometric" | "partner" | "ca";
 
 /** One question to one source. Repeating it under the same bizSeq is the same question, and paid once. */
 export interface Check {
@@ -14,6 +14,8 @@ export interface Check {
   readonly purpose: string;
   /** When it was asked for the first time: no answer can be older. */
   readonly askedAtMs: number;
+  /** For faces: the least similarity that the policy takes for a match, in thousandths; absent: the source's own. */
+  readonly faceThreshold?: number;
 }
 
 export interface Answer {
@@ -21,6 +23,18 @@ export interface Answer {
   /** At which level of assurance, 1 to 3. */
   readonly level: number;
   readonly checkedAtMs: number;
+  /** For faces: the similarity found, in thousandths. */
+  readonly similarity?: number;
+  /** The record's name may be another spelling of the claim's (private-use characters): a person decides. */
+  readonly variant?: boolean;
+  /** How many checks the source bills for it; one where it is absent. */
+  readonly billed?: number;
+}
+
+/** A face that is less alike than the policy asks for is no match; what the source does not call one never becomes one. */
+export function judgeSimilarity(answer: Answer, { faceThreshold = 0 }: Pick<Check, "faceThreshold">): Answer {
+  const enough = (answer.similarity ?? 0) >= faceThreshold;
+  return answer.verdict === "MATCH" && !enough ? { ...answer, verdict: "MISMATCH" } : answer;
 }
 
 export interface MaintenanceWindow {
@@ -40,11 +54,19 @@ export interface SourceFacts {
   readonly usualLatencyMs: number;
 }
 
-export interface Source extends SourceFacts, Disposable {
+/** One address of a source. All addresses of a source know what each of them answered: a bizSeq is one check at all. */
+export interface Replica {
   /** Asks once. Throws SourceError for everything that is not an answer. */
   check(check: Check, signal: AbortSignal): Promise<Answer>;
   /** What became of a check whose answer was lost; undefined: it never arrived and was not paid. Throws SourceError. */
   findOutcome(check: Check, signal: AbortSignal): Promise<Answer | undefined>;
+}
+
+export interface Source extends SourceFacts, Replica, Disposable {
+  /** Each of its addresses, where it has several; the source itself asks the first. */
+  readonly replicas?: readonly Replica[];
+  /** Whether it answered the check, and so bills it; false: it never arrived. Throws SourceError. */
+  wasAnswered(bizSeq: string, signal: AbortSignal): Promise<boolean>;
   /** The maintenance that the source announces, where it does. Throws SourceError. */
   describe?(signal: AbortSignal): Promise<readonly MaintenanceWindow[]>;
 }
@@ -64,15 +86,18 @@ export class SourceError extends Error {
   override readonly name = "SourceError";
   readonly fault: SourceFault;
   readonly retryAfterMs: number | undefined;
+  /** Whether the source answered, and bills, a part of what it was asked. */
+  readonly partlyAnswered: boolean;
 
   constructor(
     fault: SourceFault,
     what: string,
-    details: { readonly retryAfterMs?: number; readonly cause?: unknown } = {},
+    details: { readonly retryAfterMs?: number; readonly partlyAnswered?: boolean; readonly cause?: unknown } = {},
   ) {
     super(`${fault}: ${what}`, details.cause === undefined ? undefined : { cause: details.cause });
     this.fault = fault;
     this.retryAfterMs = details.retryAfterMs;
+    this.partlyAnswered = details.partlyAnswered === true;
   }
 }
 

@@ -6,10 +6,11 @@ import { DomainError, type Reason } from "@fujie/kit/errors";
 import { recordRefusal } from "@fujie/kit/record";
 import { deadlineOf } from "@fujie/kit/serve";
 import type { Context } from "../context.ts";
-import type { EvidencePolicy } from "../evidence/rules.ts";
-import type { Accepted } from "./accept.ts";
+import type { Accepted, Asked } from "./accept.ts";
+import type { Decided } from "./decision.ts";
+import type { Plan } from "./plan.ts";
 import { saltAad } from "./rules.ts";
-import { settleAccepted } from "./settle.ts";
+import { settleAccepted, type Waiter } from "./settle.ts";
 import { type KeptVerification, readVerification } from "./store.ts";
 
 /** Kept back of the caller's deadline, to answer in. */
@@ -18,18 +19,41 @@ const WAIT_MS_MAX = 30_000;
 /** How soon a decision of another replica is seen. */
 const LOOK_EVERY_MS = 1_000;
 
-/** Asks the sources, for as long as the caller can wait; the asking goes on when it cannot. */
+/**
+ * Asks the sources, for as long as the caller can wait; the asking goes on when it cannot. Undefined: it is not decided
+ * yet, or was not decided here.
+ */
 export async function settleForCaller(
   context: Context,
   accepted: Accepted,
-  plan: EvidencePolicy,
+  plan: Plan,
   call: HandlerContext,
-): Promise<void> {
-  const asking = context.tasks.run("verification", () => settleAccepted(context, accepted, plan));
+): Promise<Decided | undefined> {
+  const waiter: Waiter = { gone: false, writing: false };
+  let decided: Decided | undefined;
+  const asking = context.tasks.run("verification", async () => {
+    decided = await settleAccepted(context, accepted, plan, waiter);
+  });
   const answered = new AbortController();
   const patience = context.timers.sleep(budgetOf(call), AbortSignal.any([answered.signal, call.signal]));
   await Promise.race([asking, patience]);
   answered.abort();
+  // A decision on its way into the database is waited for: the feed would not tell of it.
+  if (waiter.writing) await asking;
+  waiter.gone = true;
+  return decided;
+}
+
+/** What the caller is told: what was decided here, or what the database has as soon as it has it. */
+export async function describeForCaller(context: Context, asked: Asked, call: HandlerContext): Promise<Decided> {
+  if (asked.kind === "decided") return asked.decided;
+  const decided = asked.kind === "new" ? await settleForCaller(context, asked.accepted, asked.plan, call) : undefined;
+  if (decided !== undefined) return decided;
+  // A repetition waits for the first one's verification as that one does.
+  const [verificationId, waitMs] =
+    asked.kind === "new" ? [asked.accepted.row.verificationId, 0] : [asked.verificationId, undefined];
+  const kept = await awaitDecision(context, verificationId, call, waitMs);
+  return { verification: kept, receipt: receiptOf(context, kept) };
 }
 
 /** The verification as soon as it is decided, or as it stands after `waitMs` or shortly before the caller's deadline. */
@@ -75,7 +99,9 @@ export async function recordingRefusals<Result>(
     return await work();
   } catch (error) {
     if (error instanceof DomainError && !faults.has(error.reason)) {
-      await recordRefusal(context, call, { ...event, reason: error.reason });
+      // Which cap, or which block rule.
+      const details = error.subject === undefined ? {} : { refused_by: error.subject };
+      await recordRefusal(context, call, { ...event, reason: error.reason, details });
     }
     throw error;
   }

@@ -1,15 +1,15 @@
 /** What a verification is, and what its callers may see of it. Pure. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type Any, anyPack, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { VerificationDecidedSchema, Verdict as WireVerdict } from "@fujie/api/fujie/trust/v1/evidence";
 import {
   Outcome,
   type Receipt,
-  type VerificationSchema,
+  VerificationSchema,
   PendingReason as WirePendingReason,
 } from "@fujie/api/fujie/trust/v1/verification";
-import { type ClaimElements, canonicalElements } from "@fujie/identity";
-import { isClaimTypeName } from "../claims/rules.ts";
+import type { ClaimElements } from "@fujie/identity";
+import { isClaimElements } from "../claims/rules.ts";
 import type { EvidenceRow } from "../evidence/mac.ts";
 import type { PendingReason, Verdict } from "../evidence/rules.ts";
 
@@ -21,7 +21,7 @@ export interface Verification {
   readonly verificationId: string;
   readonly applicationId: string | undefined;
   readonly reference: string | undefined;
-  readonly state: "PENDING" | "VERIFIED" | "REJECTED";
+  readonly state: "PENDING" | "VERIFIED" | "REJECTED" | "EXPIRED";
   readonly pendingReason: PendingReason | undefined;
   readonly level: number;
   readonly decidedAtMs: number | undefined;
@@ -31,6 +31,7 @@ const outcomes = {
   PENDING: Outcome.PENDING,
   VERIFIED: Outcome.VERIFIED,
   REJECTED: Outcome.REJECTED,
+  EXPIRED: Outcome.EXPIRED,
 } as const satisfies Record<Verification["state"], Outcome>;
 
 const pendingReasons = {
@@ -42,6 +43,8 @@ const verdicts = {
   MATCH: WireVerdict.MATCH,
   MISMATCH: WireVerdict.MISMATCH,
   NO_RECORD: WireVerdict.NO_RECORD,
+  // An element differs, if only in how it is written.
+  VARIANT: WireVerdict.MISMATCH,
   UNAVAILABLE: WireVerdict.UNAVAILABLE,
   NOT_CHECKED: WireVerdict.NOT_CHECKED,
 } as const satisfies Record<Verdict, WireVerdict>;
@@ -79,6 +82,19 @@ function describeResult({ state, pendingReason, level, decidedAtMs }: Verificati
   };
 }
 
+/** Of the topics of applications. */
+export const TOPIC_PREFIX = "application.";
+
+/** The topic that only this application follows. */
+export function topicOf(applicationId: string): string {
+  return `${TOPIC_PREFIX}${applicationId}`;
+}
+
+/** What the feed keeps of a decision: its id. All else is read for whoever follows, at the time. */
+export function decisionEvent(verificationId: string): Any {
+  return anyPack(VerificationSchema, create(VerificationSchema, { verificationId }));
+}
+
 /** Under what the elements of a pending verification are sealed. */
 export function elementsAad(verificationId: string): string {
   return `verification-elements:${verificationId}`;
@@ -94,24 +110,7 @@ export function encodeElements(claim: ClaimElements): Uint8Array {
 
 /** Throws on bytes that `encodeElements` did not write. */
 export function decodeElements(bytes: Uint8Array): ClaimElements {
-  const { type, citizenId, personName, uscc, organisationName } = JSON.parse(Buffer.from(bytes).toString("utf8"));
-  if (!isClaimTypeName(type)) throw new Error("sealed elements of an unknown type");
-  if (type === "PERSON_TWO_ELEMENT") return { type, citizenId, personName };
-  return type === "LEGAL_PERSON" ? { type, uscc, organisationName } : { type, uscc, organisationName, citizenId };
-}
-
-/** Under which identical questions of one application share a check: the digest is keyed. */
-export function coalescingKey(
-  question: { readonly requester: Requester; readonly sourceId: string; readonly purpose: string },
-  claim: ClaimElements,
-  digest: (text: string) => Buffer,
-): string {
-  const requester =
-    "applicationId" in question.requester ? `application:${question.requester.applicationId}` : "registry";
-  return JSON.stringify([
-    requester,
-    question.sourceId,
-    question.purpose,
-    digest(canonicalElements(claim)).toString("base64url"),
-  ]);
+  const value: unknown = JSON.parse(Buffer.from(bytes).toString("utf8"));
+  if (!isClaimElements(value)) throw new Error("sealed elements that are none of any type");
+  return value;
 }

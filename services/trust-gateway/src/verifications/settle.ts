@@ -4,40 +4,36 @@
  * It may run twice for one verification, after a crash or a lease that ran out: every question repeats its bizSeq, and
  * only the first decision counts.
  */
-import { randomBytes } from "node:crypto";
-import { create, toBinary } from "@bufbuild/protobuf";
-import { anyPack } from "@bufbuild/protobuf/wkt";
-import { VerificationDecidedSchema } from "@fujie/api/fujie/trust/v1/evidence";
-import { ReceiptSchema } from "@fujie/api/fujie/trust/v1/verification";
-import { type Transaction, transaction, uuidv7 } from "@fujie/kit/db";
-import { publish } from "@fujie/kit/feed";
+import { type Transaction, transaction } from "@fujie/kit/db";
 import { recordEvent } from "@fujie/kit/record";
 import { backoffMs } from "@fujie/kit/timers";
-import { SALT_BYTES } from "@fujie/transparency";
 import type { Context } from "../context.ts";
-import type { EvidenceRow } from "../evidence/mac.ts";
-import { type Adjudication, adjudicate, type EvidencePolicy, isSettled } from "../evidence/rules.ts";
+import { type Adjudication, adjudicate } from "../evidence/rules.ts";
 import { putEvidence, readEvidence, removeEvidence } from "../evidence/store.ts";
-import { commitElements, encodeStatement } from "../receipts/rules.ts";
-import { SourceError } from "../sources/source.ts";
-import { type Accepted, newChecks } from "./accept.ts";
-import { planNow } from "./plan.ts";
-import { coalescingKey, describeDecision, type Requester, saltAad, type Verification } from "./rules.ts";
-import {
-  addChecks,
-  type Decision,
-  decideVerification,
-  type PendingRow,
-  postponeVerification,
-  readChecks,
-  type SourceCheck,
-} from "./store.ts";
+import { type Before, collectWords } from "../fan-out/collect.ts";
+import { callEnds } from "../usage/ends.ts";
+import { endCalls, shareCalls } from "../usage/store.ts";
+import type { Accepted } from "./accept.ts";
+import { type Decided, type Learnt, prepareDecision } from "./decision.ts";
+import { type Plan, planAgain } from "./plan.ts";
+import { type PendingRow, postponeVerification, readChecks } from "./store.ts";
 
-export const FEED_TOPIC = "trust.verifications";
+/** The caller who waits for a verification. */
+export interface Waiter {
+  /** He was told that it is pending: he hears of the decision by the feed. */
+  gone: boolean;
+  /** The decision is being written: he is told that, soon, rather than that it is pending. */
+  writing: boolean;
+}
 
-/** Asks for a verification that was just accepted. Never throws: whatever fails leaves it pending, for the sweeper. */
-export async function settleAccepted(context: Context, accepted: Accepted, plan: EvidencePolicy): Promise<void> {
-  await settle(context, accepted, plan, { known: [], mayBePaid: false });
+/** Asks for a verification that was just accepted. Undefined: it is pending, or somebody else has decided. */
+export async function settleAccepted(
+  context: Context,
+  accepted: Accepted,
+  plan: Plan,
+  waiter: Waiter,
+): Promise<Decided | undefined> {
+  return settle(context, accepted, plan, { known: [], begun: new Set() }, waiter);
 }
 
 /**
@@ -45,20 +41,23 @@ export async function settleAccepted(context: Context, accepted: Accepted, plan:
  * was asked before, its outcome is asked for first.
  */
 export async function resume(context: Context, row: PendingRow, claim: Accepted["claim"]): Promise<void> {
-  const { db, ring, clock } = context;
+  const { db, ring } = context;
   const policy = await context.policy.current();
   const before = await readChecks(db, row.verificationId);
   const { rows, forged } = await readEvidence(db, ring, row.verificationId);
   if (forged.length > 0) await discardForged(context, row, forged);
-  const wanted = { type: claim.type, level: row.levelWanted };
-  const plan = planNow(context, policy, wanted, new Set(before.map(({ sourceId }) => sourceId)));
+  const { applicationId, reference = "", purpose, levelWanted, createdAtMs } = row;
+  const requester = applicationId === undefined ? { reference } : { applicationId };
+  // Whoever is asking now goes first.
+  const asking = { requester, claim, purpose, level: levelWanted, priority: "batch" } as const;
+  const begun = new Set(before.map(({ sourceId }) => sourceId));
+  const plan = await planAgain(context, policy, asking, { askedAtMs: createdAtMs, evidence: rows, begun });
   if (plan === undefined) {
     await transaction(db, (tx) => postpone(context, tx, row, "SOURCE_AWAY"));
     return;
   }
-  await addChecks(db, row.verificationId, newChecks(plan), clock.nowMs());
-  const checks = await readChecks(db, row.verificationId);
-  await settle(context, { row, claim, checks }, plan, { known: rows, mayBePaid: true });
+  const waiter = { gone: true, writing: false };
+  await settle(context, { row, claim, checks: before, priority: "batch" }, plan, { known: rows, begun }, waiter);
 }
 
 /** Somebody wrote evidence past the service: it counts for nothing, and the audit log is told. */
@@ -79,84 +78,48 @@ async function discardForged(context: Context, row: PendingRow, forged: readonly
   });
 }
 
-interface Before {
-  readonly known: readonly EvidenceRow[];
-  readonly mayBePaid: boolean;
-}
-
-async function settle(context: Context, accepted: Accepted, plan: EvidencePolicy, before: Before): Promise<void> {
-  const evidence = await collect(context, accepted, plan, before);
-  const result = adjudicate(plan, evidence);
-  if (result.outcome === "PENDING") {
-    await transaction(context.db, async (tx) => {
-      for (const row of evidence) await putEvidence(tx, context.ring, row);
-      await postpone(context, tx, accepted.row, result.reason);
-    });
-  } else {
-    await decide(context, accepted, result, evidence);
-  }
-  context.decisions.wake(accepted.row.verificationId);
-}
-
-/** What the sources say, until no outstanding answer can change the outcome. */
-async function collect(
+async function settle(
   context: Context,
   accepted: Accepted,
-  plan: EvidencePolicy,
-  { known, mayBePaid }: Before,
-): Promise<EvidenceRow[]> {
-  const answered = new Set(known.filter(({ verdict }) => verdict !== "UNAVAILABLE").map(({ sourceId }) => sourceId));
-  const evidence = known.filter(({ sourceId }) => answered.has(sourceId));
-  const outstanding = new Map(
-    plan.sources
-      .filter(({ sourceId }) => !answered.has(sourceId))
-      .map(({ sourceId }) => [sourceId, askOne(context, accepted, sourceId, mayBePaid)]),
-  );
-  while (outstanding.size > 0 && !isSettled(plan, evidence, new Set(outstanding.keys()))) {
-    const row = await Promise.race(outstanding.values());
-    outstanding.delete(row.sourceId);
-    evidence.push(row);
-  }
-  return evidence;
+  plan: Plan,
+  before: Before,
+  waiter: Waiter,
+): Promise<Decided | undefined> {
+  const { evidence, checks, shared } = await collectWords(context, accepted, plan, before);
+  const result = adjudicate(plan, evidence);
+  const isDecided = result.outcome !== "PENDING";
+  const fresh = before.begun.size === 0 && isOwn(context, accepted.row);
+  const calls = callEnds(context.calls, checks, evidence, { fresh, decided: isDecided });
+  const decided = isDecided
+    ? await decide(context, accepted, plan, result, { evidence, calls, shared }, waiter)
+    : await keepPending(context, accepted.row, result.reason, { evidence, calls, shared });
+  context.decisions.wake(accepted.row.verificationId);
+  return decided;
 }
 
-/** One source's word as evidence. Never throws: no answer is UNAVAILABLE, the source's fault and not the subject's. */
-async function askOne(
+/** Whether nobody else can have gone on with it yet. */
+function isOwn({ clock, periods }: Pick<Context, "clock" | "periods">, { createdAtMs }: PendingRow): boolean {
+  return clock.nowMs() < createdAtMs + periods.leaseMs;
+}
+
+async function keepPending(
   context: Context,
-  { row, claim, checks }: Accepted,
-  sourceId: string,
-  mayBePaid: boolean,
-): Promise<EvidenceRow> {
-  const { clock, log, ring, coalescer } = context;
-  const about = { verificationId: row.verificationId, sourceId, subjectDigest: row.elementsDigest };
-  const silent = () => ({ verdict: "UNAVAILABLE", level: 0, checkedAtMs: clock.nowMs() }) as const;
-  const source = context.sources.claims.find(({ id }) => id === sourceId);
-  const check = checks.find((candidate) => candidate.sourceId === sourceId);
-  if (source === undefined || check === undefined) return { evidenceId: uuidv7(clock.nowMs()), ...about, ...silent() };
-  const ask = () => source.ask({ ...bizOf(check), claim, purpose: row.purpose }, mayBePaid);
-  const key = coalescingKey(
-    { requester: requesterOf(row), sourceId, purpose: row.purpose },
-    claim,
-    (text) => ring.hmac("cache-key", text).digest,
-  );
-  try {
-    // What may have been paid is asked for under its own bizSeq; only fresh questions are shared.
-    const { verdict, level, checkedAtMs } = await (mayBePaid ? ask() : coalescer.share(key, ask));
-    return { evidenceId: uuidv7(clock.nowMs()), ...about, verdict, level, checkedAtMs };
-  } catch (error) {
-    const fault = error instanceof SourceError ? error.fault : "UNKNOWN";
-    const level = fault === "REFUSED" ? "error" : "warn";
-    log[level]({ source: sourceId, verification: row.verificationId, err: error }, "a source gave no answer");
-    return { evidenceId: uuidv7(clock.nowMs()), ...about, ...silent() };
-  }
-}
-
-function bizOf({ bizSeq, nonce, askedAtMs }: SourceCheck) {
-  return { bizSeq, nonce: new Uint8Array(nonce), askedAtMs };
-}
-
-function requesterOf({ applicationId, reference }: PendingRow): Requester {
-  return applicationId === undefined ? { reference: reference ?? "" } : { applicationId };
+  row: PendingRow,
+  reason: "SOURCE_AWAY" | "REVIEW",
+  { evidence, calls, shared }: Learnt,
+): Promise<undefined> {
+  const { verificationId } = row;
+  const nowMs = context.clock.nowMs();
+  await transaction(context.db, async (tx) => {
+    await putEvidence(tx, context.ring, evidence);
+    await endCalls(tx, calls, nowMs);
+    await shareCalls(
+      tx,
+      shared.map((sourceId) => ({ verificationId, sourceId })),
+      nowMs,
+    );
+    await postpone(context, tx, row, reason);
+  });
 }
 
 async function postpone(
@@ -174,78 +137,16 @@ async function postpone(
 async function decide(
   context: Context,
   accepted: Accepted,
+  plan: Plan,
   result: Exclude<Adjudication, { outcome: "PENDING" }>,
-  evidence: readonly EvidenceRow[],
-): Promise<void> {
-  const { db, ring } = context;
-  const { row, claim } = accepted;
-  const decision = await completeDecision(context, accepted, result);
-  const verification: Verification = { ...row, ...decision, pendingReason: undefined };
-  await transaction(db, async (tx) => {
-    if (!(await decideVerification(tx, decision))) return;
-    for (const item of evidence) await putEvidence(tx, ring, item);
-    if (row.reference !== undefined) {
-      const event = describeDecision(verification, evidence);
-      await publish(tx, FEED_TOPIC, anyPack(VerificationDecidedSchema, event));
-    }
-    await recordEvent(
-      context,
-      tx,
-      { service: "trust-gateway", traceId: row.traceId },
-      {
-        type: "verification.decided",
-        outcome: "SUCCESS",
-        subject: row.accountId ?? "",
-        applicationId: row.applicationId ?? "",
-        purpose: row.purpose,
-        details: {
-          verification_id: row.verificationId,
-          claim_type: claim.type,
-          outcome: decision.state,
-          level: String(decision.level),
-          evidence: evidence.map(({ evidenceId, sourceId }) => `${sourceId}:${evidenceId}`).join(" "),
-        },
-      },
-    );
-  });
-}
-
-/** The decision with the receipt that binds it, for applications. */
-async function completeDecision(
-  { clock, ring, receipts, periods }: Pick<Context, "clock" | "ring" | "receipts" | "periods">,
-  { row, claim }: Accepted,
-  result: Exclude<Adjudication, { outcome: "PENDING" }>,
-): Promise<Decision> {
-  const { verificationId, applicationId, purpose } = row;
-  const decidedAtMs = clock.nowMs();
-  const level = result.outcome === "VERIFIED" ? result.level : 0;
-  const decision = {
-    verificationId,
-    state: result.outcome,
-    level,
-    decidedAtMs,
-    expiresAtMs: decidedAtMs + periods.keepMs,
-  };
-  if (applicationId === undefined) return decision;
-  const salt = new Uint8Array(randomBytes(SALT_BYTES));
-  const commitment = commitElements(claim, salt);
-  const statement = encodeStatement({
-    verificationId,
-    applicationId,
-    purpose,
-    outcome: result.outcome,
-    level,
-    decidedAtMs,
-    commitment,
-  });
-  const { path, ...proof } = await receipts.sign(statement);
-  const receipt = create(ReceiptSchema, { statement, ...proof, path: [...path] });
-  return {
-    ...decision,
-    receipt: {
-      bytes: toBinary(ReceiptSchema, receipt),
-      sealedSalt: ring.seal("payload", saltAad(verificationId), salt),
-      saltExpiresAtMs: decidedAtMs + periods.saltKeepMs,
-    },
-  };
+  learnt: Learnt,
+  waiter: Waiter,
+): Promise<Decided | undefined> {
+  const { sm2Receipt } = plan;
+  const unwritten = prepareDecision(context, accepted, result, learnt, { toldPending: waiter.gone, sm2Receipt });
+  waiter.writing = true;
+  const written = await context.writer.decide(unwritten);
+  if (written.kind !== "written") return undefined;
+  const verification = { ...accepted.row, ...unwritten.decision, pendingReason: undefined };
+  return { verification, receipt: written.receipt };
 }

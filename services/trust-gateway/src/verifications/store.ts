@@ -1,4 +1,4 @@
-import { type Database, type Queryable, statement, type Transaction } from "@fujie/kit/db";
+import { type Database, type Queryable, type Statement, statement, type Transaction } from "@fujie/kit/db";
 import type { ClaimTypeName } from "../claims/rules.ts";
 import type { PendingReason } from "../evidence/rules.ts";
 import type { Verification } from "./rules.ts";
@@ -13,7 +13,8 @@ export interface NewVerification {
   readonly accountId: string | undefined;
   readonly levelWanted: number;
   readonly elements: { readonly version: number; readonly digest: Buffer };
-  readonly sealedElements: Buffer;
+  /** Absent when it is decided at once. */
+  readonly sealedElements: Buffer | undefined;
   readonly traceId: string;
   readonly nowMs: number;
   readonly leaseUntilMs: number;
@@ -31,6 +32,8 @@ export interface PendingRow {
   readonly sealedElements: Buffer;
   readonly attempts: number;
   readonly traceId: string;
+  /** When it was asked: that moment's policy judges it. */
+  readonly createdAtMs: number;
 }
 
 export interface SourceCheck {
@@ -42,11 +45,21 @@ export interface SourceCheck {
 
 export interface Decision {
   readonly verificationId: string;
-  readonly state: "VERIFIED" | "REJECTED";
+  readonly state: Exclude<Verification["state"], "PENDING">;
   readonly level: number;
   readonly decidedAtMs: number;
   readonly expiresAtMs: number;
-  readonly receipt?: { readonly bytes: Uint8Array; readonly sealedSalt: Buffer; readonly saltExpiresAtMs: number };
+  /** For applications. */
+  readonly receipt: KeptReceipt | undefined;
+}
+
+export interface KeptReceipt {
+  /** fujie.trust.v1.Receipt without its salt. */
+  readonly bytes: Uint8Array;
+  /** The audit event that fixes its batch. */
+  readonly eventId: string;
+  readonly sealedSalt: Buffer;
+  readonly saltExpiresAtMs: number;
 }
 
 const insert = statement(
@@ -54,13 +67,23 @@ const insert = statement(
   `INSERT INTO trust.verification
      (verification_id, application_id, reference, claim_type, purpose, ground, account_id, level_wanted,
       elements_version, elements_digest, state, pending_reason, sealed_elements, trace_id, created_at_ms,
-      next_attempt_at_ms)
-   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', 'SOURCE_AWAY', $11, $12, $13, $14)`,
+      next_attempt_at_ms, level, decided_at_ms, expires_at_ms, receipt, receipt_event_id, sealed_salt,
+      salt_expires_at_ms)
+   SELECT verification_id, application_id, reference, claim_type, purpose, ground, account_id, level_wanted,
+     elements_version, elements_digest, coalesce(state, 'PENDING'), CASE WHEN state IS NULL THEN 'SOURCE_AWAY' END,
+     sealed_elements, trace_id, created_at_ms, next_attempt_at_ms, coalesce(level, 0), decided_at_ms, expires_at_ms,
+     receipt, receipt_event_id, sealed_salt, salt_expires_at_ms
+   FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::smallint[],
+     $9::integer[], $10::bytea[], $11::bytea[], $12::text[], $13::bigint[], $14::bigint[], $15::text[],
+     $16::smallint[], $17::bigint[], $18::bigint[], $19::bytea[], $20::uuid[], $21::bytea[], $22::bigint[])
+     AS new (verification_id, application_id, reference, claim_type, purpose, ground, account_id, level_wanted,
+       elements_version, elements_digest, sealed_elements, trace_id, created_at_ms, next_attempt_at_ms, state,
+       level, decided_at_ms, expires_at_ms, receipt, receipt_event_id, sealed_salt, salt_expires_at_ms)`,
 );
 const insertChecks = statement(
   "verification.checks",
   `INSERT INTO trust.source_check (verification_id, source_id, biz_seq, nonce, asked_at_ms)
-   SELECT $1, *, $5 FROM unnest($2::text[], $3::text[], $4::bytea[]) ON CONFLICT DO NOTHING`,
+   SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::bigint[]) ON CONFLICT DO NOTHING`,
 );
 const selectChecks = statement(
   "verification.checks-of",
@@ -69,9 +92,16 @@ const selectChecks = statement(
 );
 const decide = statement(
   "verification.decide",
-  `UPDATE trust.verification SET state = $2, level = $3, decided_at_ms = $4, expires_at_ms = $5, receipt = $6,
-     sealed_salt = $7, salt_expires_at_ms = $8, sealed_elements = NULL, pending_reason = NULL, next_attempt_at_ms = NULL
-   WHERE verification_id = $1 AND state = 'PENDING'`,
+  `UPDATE trust.verification AS v SET state = d.state, level = d.level, decided_at_ms = d.decided_at_ms,
+     expires_at_ms = d.expires_at_ms, receipt = d.receipt, receipt_event_id = d.receipt_event_id,
+     sealed_salt = d.sealed_salt, salt_expires_at_ms = d.salt_expires_at_ms,
+     sealed_elements = NULL, pending_reason = NULL, next_attempt_at_ms = NULL
+   FROM unnest($1::uuid[], $2::text[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::uuid[],
+     $8::bytea[], $9::bigint[])
+     AS d (verification_id, state, level, decided_at_ms, expires_at_ms, receipt, receipt_event_id, sealed_salt,
+       salt_expires_at_ms)
+   WHERE v.verification_id = d.verification_id AND v.state = 'PENDING'
+   RETURNING v.verification_id AS "verificationId"`,
 );
 const postpone = statement(
   "verification.postpone",
@@ -80,7 +110,8 @@ const postpone = statement(
 );
 const pendingColumns = `verification_id AS "verificationId", application_id AS "applicationId", reference, purpose,
   account_id AS "accountId", level_wanted AS "levelWanted", elements_digest AS "elementsDigest",
-  sealed_elements AS "sealedElements", attempts, trace_id AS "traceId"`;
+  sealed_elements AS "sealedElements", attempts, trace_id AS "traceId",
+  created_at_ms::float8 AS "createdAtMs"`;
 const claimDue = statement(
   "verification.claim",
   `UPDATE trust.verification SET next_attempt_at_ms = $2 WHERE verification_id IN (
@@ -88,11 +119,19 @@ const claimDue = statement(
      ORDER BY next_attempt_at_ms LIMIT $3 FOR UPDATE SKIP LOCKED)
    RETURNING ${pendingColumns}`,
 );
+const claimExpired = statement(
+  "verification.claim-expired",
+  `UPDATE trust.verification SET next_attempt_at_ms = $3 WHERE verification_id IN (
+     SELECT verification_id FROM trust.verification WHERE state = 'PENDING' AND created_at_ms <= $1
+       AND (pending_reason <> 'REVIEW' OR created_at_ms <= $2) AND coalesce(next_attempt_at_ms, 0) <= $4
+     ORDER BY created_at_ms LIMIT $5 FOR UPDATE SKIP LOCKED)
+   RETURNING ${pendingColumns}`,
+);
 const select = statement(
   "verification.get",
   `SELECT verification_id AS "verificationId", application_id AS "applicationId", reference, state,
      pending_reason AS "pendingReason", level, decided_at_ms::float8 AS "decidedAtMs", receipt,
-     sealed_salt AS "sealedSalt"
+     sealed_salt AS "sealedSalt", receipt_event_id AS "receiptEventId"
    FROM trust.verification WHERE verification_id = $1`,
 );
 const selectOwner = statement(
@@ -110,41 +149,63 @@ const purge = statement(
      SELECT verification_id FROM trust.verification WHERE expires_at_ms <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 );
 
-export async function insertVerification(tx: Transaction, row: NewVerification): Promise<void> {
+/** Writes questions, those with a decision as decided. */
+export async function insertVerifications(
+  tx: Transaction,
+  rows: readonly { readonly row: NewVerification; readonly decision: Decision | undefined }[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  const asked = <Value>(value: (row: NewVerification) => Value) => rows.map(({ row }) => value(row) ?? null);
+  const decided = (column: DecisionColumn) =>
+    rows.map(({ decision }) => (decision === undefined ? null : column(decision)));
   await tx.query(
     insert(
-      row.verificationId,
-      row.applicationId ?? null,
-      row.reference ?? null,
-      row.claimType,
-      row.purpose,
-      row.ground,
-      row.accountId ?? null,
-      row.levelWanted,
-      row.elements.version,
-      row.elements.digest,
-      row.sealedElements,
-      row.traceId,
-      row.nowMs,
-      row.leaseUntilMs,
+      asked(({ verificationId }) => verificationId),
+      asked(({ applicationId }) => applicationId),
+      asked(({ reference }) => reference),
+      asked(({ claimType }) => claimType),
+      asked(({ purpose }) => purpose),
+      asked(({ ground }) => ground),
+      asked(({ accountId }) => accountId),
+      asked(({ levelWanted }) => levelWanted),
+      asked(({ elements }) => elements.version),
+      asked(({ elements }) => elements.digest),
+      asked(({ sealedElements }) => sealedElements),
+      asked(({ traceId }) => traceId),
+      asked(({ nowMs }) => nowMs),
+      rows.map(({ row, decision }) => (decision === undefined ? row.leaseUntilMs : null)),
+      ...decisionColumns.map(decided),
     ),
   );
 }
 
+type DecisionColumn = (decision: Decision) => string | number | Buffer | null;
+
+/** In the order of the statements. */
+const decisionColumns: readonly DecisionColumn[] = [
+  ({ state }) => state,
+  ({ level }) => level,
+  ({ decidedAtMs }) => decidedAtMs,
+  ({ expiresAtMs }) => expiresAtMs,
+  ({ receipt }) => (receipt === undefined ? null : Buffer.from(receipt.bytes)),
+  ({ receipt }) => receipt?.eventId ?? null,
+  ({ receipt }) => receipt?.sealedSalt ?? null,
+  ({ receipt }) => receipt?.saltExpiresAtMs ?? null,
+];
+
+/** A check of a source for a verification. */
+export type NewCheck = SourceCheck & { readonly verificationId: string };
+
 /** Makes a check for every source that has none yet. */
-export async function addChecks(
-  db: Queryable,
-  verificationId: string,
-  checks: readonly Omit<SourceCheck, "askedAtMs">[],
-  nowMs: number,
-): Promise<void> {
+export async function addChecks(db: Queryable, checks: readonly NewCheck[]): Promise<void> {
+  if (checks.length === 0) return;
   await db.query(
     insertChecks(
-      verificationId,
+      checks.map(({ verificationId }) => verificationId),
       checks.map(({ sourceId }) => sourceId),
       checks.map(({ bizSeq }) => bizSeq),
       checks.map(({ nonce }) => nonce),
-      nowMs,
+      checks.map(({ askedAtMs }) => askedAtMs),
     ),
   );
 }
@@ -153,22 +214,21 @@ export async function readChecks(db: Queryable, verificationId: string): Promise
   return (await db.query<{ [K in keyof SourceCheck]: SourceCheck[K] }>(selectChecks(verificationId))).rows;
 }
 
-/** Decides a pending verification, erasing its elements; false when another process was faster. */
-export async function decideVerification(tx: Transaction, decision: Decision): Promise<boolean> {
-  const { verificationId, state, level, decidedAtMs, expiresAtMs, receipt } = decision;
-  const { rowCount } = await tx.query(
+/** Decides pending verifications, erasing their elements. Returns those that nobody had decided before. */
+export async function decideVerifications(
+  tx: Transaction,
+  decisions: readonly Decision[],
+): Promise<ReadonlySet<string>> {
+  if (decisions.length === 0) return new Set();
+  // In one order everywhere, so that no two batches wait for each other in a circle.
+  const sorted = decisions.toSorted((a, b) => (a.verificationId < b.verificationId ? -1 : 1));
+  const { rows } = await tx.query<{ verificationId: string }>(
     decide(
-      verificationId,
-      state,
-      level,
-      decidedAtMs,
-      expiresAtMs,
-      receipt === undefined ? null : Buffer.from(receipt.bytes),
-      receipt?.sealedSalt ?? null,
-      receipt?.saltExpiresAtMs ?? null,
+      sorted.map(({ verificationId }) => verificationId),
+      ...decisionColumns.map((column) => sorted.map(column)),
     ),
   );
-  return rowCount === 1;
+  return new Set(rows.map(({ verificationId }) => verificationId));
 }
 
 /** Leaves it pending; absent `nextAttemptAtMs`: nobody asks again by himself. */
@@ -181,14 +241,33 @@ export async function postponeVerification(
   await tx.query(postpone(verificationId, reason, nextAttemptAtMs ?? null));
 }
 
+export interface Lease {
+  readonly nowMs: number;
+  readonly leaseUntilMs: number;
+}
+
 /** Takes verifications whose time has come, for the length of a lease. Replicas never get the same one. */
 export async function claimDueVerifications(
   db: Database,
-  times: { readonly nowMs: number; readonly leaseUntilMs: number },
+  { nowMs, leaseUntilMs }: Lease,
   limit: number,
 ): Promise<PendingRow[]> {
+  return pendingRows(db, claimDue(nowMs, leaseUntilMs, limit));
+}
+
+/** Takes those that were pending since the moments given, one for those that wait for a person. */
+export async function claimExpiredVerifications(
+  db: Database,
+  { nowMs, leaseUntilMs }: Lease,
+  since: { readonly askedMs: number; readonly reviewMs: number },
+  limit: number,
+): Promise<PendingRow[]> {
+  return pendingRows(db, claimExpired(since.askedMs, since.reviewMs, leaseUntilMs, nowMs, limit));
+}
+
+async function pendingRows(db: Database, claim: Statement): Promise<PendingRow[]> {
   type Row = { [K in keyof PendingRow]: PendingRow[K] | (undefined extends PendingRow[K] ? null : never) };
-  const { rows } = await db.query<Row>(claimDue(times.nowMs, times.leaseUntilMs, limit));
+  const { rows } = await db.query<Row>(claim);
   return rows.map((row) => ({
     ...row,
     applicationId: row.applicationId ?? undefined,
@@ -200,6 +279,8 @@ export async function claimDueVerifications(
 export interface KeptVerification extends Verification {
   readonly receipt: Buffer | undefined;
   readonly sealedSalt: Buffer | undefined;
+  /** The audit event that fixes the receipt's batch. */
+  readonly receiptEventId: string | undefined;
 }
 
 export async function readVerification(db: Queryable, verificationId: string): Promise<KeptVerification | undefined> {
@@ -213,6 +294,7 @@ export async function readVerification(db: Queryable, verificationId: string): P
     decidedAtMs: number | null;
     receipt: Buffer | null;
     sealedSalt: Buffer | null;
+    receiptEventId: string | null;
   };
   const row = (await db.query<Row>(select(verificationId))).rows[0];
   return (
@@ -224,6 +306,7 @@ export async function readVerification(db: Queryable, verificationId: string): P
       decidedAtMs: row.decidedAtMs ?? undefined,
       receipt: row.receipt ?? undefined,
       sealedSalt: row.sealedSalt ?? undefined,
+      receiptEventId: row.receiptEventId ?? undefined,
     }
   );
 }

@@ -1,11 +1,13 @@
 /** Goes on with verifications that are pending, or that a process left when it died: they complete by themselves. */
 
+import type { ClaimElements } from "@fujie/identity";
 import { DomainError } from "@fujie/kit/errors";
 import { createNudge } from "@fujie/kit/timers";
 import type { Context } from "../context.ts";
+import { prepareDecision } from "./decision.ts";
 import { decodeElements, elementsAad } from "./rules.ts";
 import { resume } from "./settle.ts";
-import { claimDueVerifications, type PendingRow } from "./store.ts";
+import { claimDueVerifications, claimExpiredVerifications, type PendingRow } from "./store.ts";
 
 export interface SweepOptions {
   readonly everyMs: number;
@@ -44,17 +46,30 @@ export function startSweeper(context: Context, { everyMs, batchMax }: SweepOptio
 /** Takes one batch and goes on with each. Returns whether there may be more that is due. */
 export async function sweepOnce(context: Context, batchMax: number): Promise<boolean> {
   const { db, clock, periods } = context;
-  await context.policy.current();
   const nowMs = clock.nowMs();
-  const rows = await claimDueVerifications(db, { nowMs, leaseUntilMs: nowMs + periods.leaseMs }, batchMax);
-  await Promise.all(rows.map((row) => goOn(context, row)));
-  return rows.length === batchMax;
+  const lease = { nowMs, leaseUntilMs: nowMs + periods.leaseMs };
+  const since = { askedMs: nowMs - periods.pendingKeepMs, reviewMs: nowMs - periods.reviewKeepMs };
+  const expired = await claimExpiredVerifications(db, lease, since, batchMax);
+  await Promise.all(expired.map((row) => goOn(context, row, expire)));
+  await context.policy.current();
+  const due = await claimDueVerifications(db, lease, batchMax);
+  await Promise.all(due.map((row) => goOn(context, row, resume)));
+  return expired.length === batchMax || due.length === batchMax;
 }
 
-async function goOn(context: Context, row: PendingRow): Promise<void> {
+/** Nobody answered for as long as the question may be kept: its elements go, and who asked is told. */
+async function expire(context: Context, row: PendingRow, claim: ClaimElements): Promise<void> {
+  const nothing = { evidence: [], calls: [], shared: [] };
+  const telling = { toldPending: true, sm2Receipt: false };
+  const decision = prepareDecision(context, { row, claim }, { outcome: "EXPIRED" }, nothing, telling);
+  await context.writer.decide(decision);
+  context.decisions.wake(row.verificationId);
+}
+
+async function goOn(context: Context, row: PendingRow, work: typeof expire): Promise<void> {
   try {
     const sealed = context.ring.open("payload", elementsAad(row.verificationId), row.sealedElements);
-    await resume(context, row, decodeElements(sealed));
+    await work(context, row, decodeElements(sealed));
   } catch (error) {
     // Its lease ends by itself, and somebody tries again.
     context.log.error({ err: error, verification: row.verificationId }, "a pending verification could not go on");

@@ -1,6 +1,6 @@
 /** Chapter 7: every step is in the log, provably; one trace id runs through all four services. */
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -35,6 +35,7 @@ export async function playAudit(stage: Stage): Promise<void> {
   narrator.proof(
     `${proofs.length} entries: each inclusion proof was accepted by a separate verifier, with public keys alone`,
   );
+  await verifyLogElsewhere(stage);
   await showOneTrace(stage, log, chapters);
 }
 
@@ -51,12 +52,30 @@ async function verifyElsewhere(
       writeFileSync(file, JSON.stringify({ preimage: base64(preimage), salt: base64(salt), proofBundle }));
       return file;
     });
-    const command = [join(REPOSITORY, "packages/cli/src/main.ts"), "verify", "entry", ...files];
-    const keys = ["--keys", platform.bundleFile, "--root", platform.bundleRootFile];
-    await promisify(execFile)(process.execPath, ["--disable-warning=ExperimentalWarning", ...command, ...keys]);
+    await runFujie(platform, ["verify", "entry", ...files]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Asks `fujie audit verify`: the whole log from its public tiles, with the cosignature of the witness. */
+async function verifyLogElsewhere({ narrator, platform }: Stage): Promise<void> {
+  const url = `${platform.httpUrl("audit")}/log`;
+  const witness = readFileSync(platform.witnessKeyFile, "utf8").trim();
+  const told = await eventually(
+    "a checkpoint that the witness cosigned",
+    () => runFujie(platform, ["audit", "verify", "--log", url, "--witness", witness]).catch(() => ""),
+    (output) => output.includes("PROVEN"),
+  );
+  const [, size = "", by = ""] = /^WITNESSED: (\d+) entries by (\S+)/m.exec(told) ?? [];
+  narrator.proof(`the whole log was rebuilt from its public tiles; ${size} entries of it are cosigned by ${by}`);
+}
+
+/** Runs a command of `fujie` in a process of its own, with the public keys alone; gives what it says. */
+async function runFujie({ bundleFile, bundleRootFile }: Stage["platform"], args: readonly string[]): Promise<string> {
+  const command = ["--disable-warning=ExperimentalWarning", join(REPOSITORY, "packages/cli/src/main.ts"), ...args];
+  const keys = ["--keys", bundleFile, "--root", bundleRootFile];
+  return (await promisify(execFile)(process.execPath, [...command, ...keys])).stdout;
 }
 
 async function showOneTrace(

@@ -58,7 +58,10 @@ export async function playCancellation(
 }
 
 /** One call to each service with the same token; each tells the reason of its refusal. */
-function refusalsOf({ platform, trace }: Stage, token: string): (() => Promise<string>)[] {
+export function refusalsOf(
+  { platform, trace }: Pick<Stage, "platform" | "trace">,
+  token: string,
+): (() => Promise<string>)[] {
   const call = { token, trace };
   const told = (answer: Promise<unknown>) => answer.then(() => "accepted", reasonOf);
   const identity = callService(IdentityService, platform.httpUrl("auth"), call);

@@ -2,8 +2,16 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { ConsentService } from "@fujie/api/fujie/registry/v1/consents";
-import { ClaimType, Outcome, VerificationService } from "@fujie/api/fujie/trust/v1/verification";
+import {
+  ClaimType,
+  type GetReceiptResponse,
+  Outcome,
+  VerificationService,
+} from "@fujie/api/fujie/trust/v1/verification";
+import { canonicalElements } from "@fujie/identity";
+import { loadKeyBundle } from "@fujie/kit/keys";
 import type { SyntheticPerson } from "@fujie/sandbox/people";
+import { verifyReceipt } from "../../receipt/verify.ts";
 import { clientCredentials } from "../../sign-in/client-credentials.ts";
 import { callService } from "../callers.ts";
 import { eventually, expectRefusal, expectThat, reasonOf } from "../expect.ts";
@@ -57,10 +65,23 @@ export async function playVerification(
   const told = Object.keys(verification).sort().join(", ");
   narrator.answers("trust-gateway", `${verification.outcome}, level ${verification.level}; all that is told: ${told}`);
   narrator.refused("the same grant a second time", await expectRefusal(verify(subject), "CONSENT_USED"));
+
+  const bundle = await verifications.getReceipt({ verificationId: verification.verificationId, waitMs: 5_000 });
+  narrator.answers("fujie receipt verify", proveReceipt(stage, bundle, subject));
+}
+
+/** Checks the receipt as anybody can: offline, with the public keys, and the elements that the asker knows. */
+function proveReceipt({ platform }: Stage, bundle: GetReceiptResponse, { citizenId, name }: SyntheticPerson): string {
+  using keys = loadKeyBundle(platform.bundleFile, platform.bundleRootFile);
+  const elements = canonicalElements({ type: "PERSON_TWO_ELEMENT", citizenId, personName: name });
+  const verdict = verifyReceipt(bundle, { bundle: keys, witnesses: [] }, elements);
+  if (!verdict.ok) throw new Error(`the receipt is not proven: ${verdict.reason}`);
+  const { logged, signatures } = verdict;
+  return `PROVEN: signed (${signatures.join(", ")}), entry ${logged.index} of the audit log, about exactly these elements`;
 }
 
 interface VerifyAnswer {
-  readonly verification: { readonly outcome: string; readonly level: number };
+  readonly verification: { readonly verificationId: string; readonly outcome: string; readonly level: number };
 }
 
 async function verifyByCurl({ platform, trace }: Stage, token: string, body: object): Promise<VerifyAnswer> {

@@ -3,16 +3,29 @@
  * the responder about the leaf. Whatever cannot be had is left out; `checkRevocation` then judges what there is.
  */
 import { randomBytes } from "node:crypto";
-import { buildOcspRequest, type CaProfile, type Certificate, checkCrl } from "@fujie/certificates";
+import {
+  buildOcspRequest,
+  type CaProfile,
+  type Certificate,
+  checkCrl,
+  checkRevocation,
+  type RevocationResult,
+} from "@fujie/certificates";
 import type { Clock } from "@fujie/kit/clock";
 import { createEgress, type Egress } from "@fujie/kit/egress";
 import type { AuthoritySettings } from "./settings.ts";
 
 export { readSettings } from "./settings.ts";
 
-export interface RevocationState {
+interface RevocationState {
   readonly crls: readonly Uint8Array[];
   readonly ocsp?: { readonly response: Uint8Array; readonly nonce: Uint8Array | undefined };
+}
+
+/** The highest revocation list number seen of each issuer, by its fingerprint: durable, and the same on every replica. */
+export interface CrlNumbers {
+  read(issuerFingerprints: readonly string[]): Promise<ReadonlyMap<string, bigint>>;
+  raise(numbers: ReadonlyMap<string, bigint>): Promise<void>;
 }
 
 export interface Authority {
@@ -20,8 +33,8 @@ export interface Authority {
   /** The level of assurance of its certificates. */
   readonly level: number;
   readonly profile: CaProfile;
-  /** What the CA says now about a checked path, leaf first. Never throws. */
-  fetchState(path: readonly Certificate[]): Promise<RevocationState>;
+  /** Whether a checked path, leaf first, is good now by what its CA says; a state that cannot be learned is not. */
+  revocationOf(path: readonly Certificate[]): Promise<RevocationResult>;
 }
 
 export interface AuthorityOptions {
@@ -30,6 +43,7 @@ export interface AuthorityOptions {
   readonly timeoutMs: number;
   /** Hosts that the operator lets be fetched from although they are private or in clear text. */
   readonly allowHosts: readonly string[];
+  readonly crlNumbers: CrlNumbers;
 }
 
 const CRL_BYTES_MAX = 32 * 1024 * 1024;
@@ -71,18 +85,22 @@ export function open(
     return started;
   }
 
+  async function fetchState(path: readonly Certificate[]): Promise<RevocationState> {
+    const [ocsp, ...crls] = await Promise.all([
+      askResponder(fetchAnswer, profile, path),
+      ...profile.revocation.crlUrls.map((url) => listAt(url, path)),
+    ]);
+    return { crls: crls.filter((der) => der !== undefined), ...(ocsp === undefined ? {} : { ocsp }) };
+  }
+
   return {
-    ...facts,
+    id: facts.id,
+    level: facts.level,
     profile,
-    fetchState: async (path) => {
-      const [ocsp, ...crls] = await Promise.all([
-        askResponder(fetchAnswer, profile, path),
-        ...profile.revocation.crlUrls.map((url) => listAt(url, path)),
-      ]);
-      return {
-        crls: crls.filter((der) => der !== undefined),
-        ...(ocsp === undefined ? {} : { ocsp }),
-      };
+    revocationOf: async (path) => {
+      const issuers = path.slice(1).map(({ fingerprint }) => fingerprint);
+      const [state, crlNumbers] = await Promise.all([fetchState(path), options.crlNumbers.read(issuers)]);
+      return checkRevocation({ path, at: new Date(clock.nowMs()), policy: profile.revocation, ...state, crlNumbers });
     },
   };
 }

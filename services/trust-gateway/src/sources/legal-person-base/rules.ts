@@ -1,9 +1,12 @@
 /** What goes to a legal-person base and comes back: `POST /legal-person/v1/checks`. Pure. */
-import { readBaseAnswer, refused } from "../base-answer.ts";
+import { plainResults, readBaseAnswer, refused, unanswerable, verdictOf } from "../base-answer.ts";
+import type { Dialect } from "../signed-http.ts";
 import type { Answer, Check } from "../source.ts";
 
-export function writeCheck({ bizSeq, claim, purpose }: Check): unknown {
-  if (claim.type === "PERSON_TWO_ELEMENT") throw refused("cannot be had for this claim type");
+export const dialect: Dialect = { path: "/legal-person/v1", nounOf: () => "checks", writeCheck, readAnswer };
+
+function writeCheck({ bizSeq, claim, purpose }: Check): unknown {
+  if (claim.type !== "LEGAL_PERSON" && claim.type !== "LEGAL_REPRESENTATIVE") throw unanswerable();
   const representative = claim.type === "LEGAL_REPRESENTATIVE" ? { legalRepresentativeCitizenId: claim.citizenId } : {};
   return { bizSeq, uscc: claim.uscc, name: claim.organisationName, ...representative, purpose };
 }
@@ -12,8 +15,10 @@ export function writeCheck({ bizSeq, claim, purpose }: Check): unknown {
  * A claim about the representative holds only where the base says so itself: a representative that was not checked is
  * never a match. Throws SourceError REFUSED.
  */
-export function readAnswer(json: unknown, check: Check, level: number, nowMs: number): Answer {
-  const { verdict, checkedAtMs, fields } = readBaseAnswer(json, check, nowMs);
+function readAnswer(json: unknown, check: Check, level: number, nowMs: number): Answer {
+  const answer = readBaseAnswer(json, check, nowMs);
+  const verdict = verdictOf(answer, plainResults);
+  const { checkedAtMs, fields } = answer;
   if (check.claim.type !== "LEGAL_REPRESENTATIVE" || verdict !== "MATCH") return { verdict, checkedAtMs, level };
   const representative = fields["legalRepresentative"];
   if (representative !== "MATCH" && representative !== "MISMATCH") throw refused("leaves the representative open");

@@ -1,2 +1,2 @@
 /** The fields of an entry of kind "legal-person-base". */
-export { readSignedHttpSettings as readSettings, type SignedHttpSettings as BaseSettings } from "../signed-http.ts";
+export { readSignedHttpSettings as readSettings } from "../signed-http.ts";

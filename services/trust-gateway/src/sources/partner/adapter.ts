@@ -4,6 +4,7 @@ import { TrustSourceService } from "@fujie/api/fujie/source/v1/source";
 import { RetryInfoSchema } from "@fujie/api/google/rpc/error_details";
 import { connectPeer } from "@fujie/kit/clients";
 import type { AdapterContext, ClaimAdapter } from "../adapter.ts";
+import { unanswerable } from "../base-answer.ts";
 import {
   type Check,
   type MaintenanceWindow,
@@ -12,7 +13,7 @@ import {
   type SourceFacts,
   type SourceFault,
 } from "../source.ts";
-import { claimTypes, type Expectation, readAssertion, writeElements } from "./rules.ts";
+import { claimTypeOf, type Expectation, readAssertion, writeElements } from "./rules.ts";
 import { type PartnerSettings, readSettings } from "./settings.ts";
 
 export const adapter: ClaimAdapter<PartnerSettings> = { readSettings, open };
@@ -33,23 +34,29 @@ function open(facts: SourceFacts, settings: PartnerSettings, { clock, identity }
     nowMs: clock.nowMs(),
     live,
   });
+  const outcomeOf = async (bizSeq: string, signal: AbortSignal) => {
+    try {
+      return (await call(() => client.getOutcome({ bizSeq }, { signal }))).assertion;
+    } catch (error) {
+      if (error instanceof SourceError && codeOf(error.cause) === Code.NotFound) return "never-arrived";
+      throw error;
+    }
+  };
   return {
     ...facts,
     check: async (check, signal) => {
       const { bizSeq, nonce, purpose, claim } = check;
-      const request = { bizSeq, nonce, purpose, audience: clientId, claimType: claimTypes[claim.type] };
+      const claimType = claimTypeOf(claim);
+      if (claimType === undefined) throw unanswerable();
+      const request = { bizSeq, nonce, purpose, audience: clientId, claimType };
       const { assertion } = await call(() => client.check({ ...request, elements: writeElements(claim) }, { signal }));
       return readAssertion(assertion, expectation(check, true));
     },
     findOutcome: async (check, signal) => {
-      try {
-        const { assertion } = await call(() => client.getOutcome({ bizSeq: check.bizSeq }, { signal }));
-        return readAssertion(assertion, expectation(check, false));
-      } catch (error) {
-        if (error instanceof SourceError && codeOf(error.cause) === Code.NotFound) return undefined;
-        throw error;
-      }
+      const assertion = await outcomeOf(check.bizSeq, signal);
+      return assertion === "never-arrived" ? undefined : readAssertion(assertion, expectation(check, false));
     },
+    wasAnswered: async (bizSeq, signal) => (await outcomeOf(bizSeq, signal)) !== "never-arrived",
     describe: async (signal) => {
       const { maintenance } = await call(() => client.describe({}, { signal }));
       return maintenance

@@ -14,25 +14,54 @@ import {
 } from "@fujie/api/fujie/source/v1/source";
 import type { ClaimElements } from "@fujie/identity";
 import type { ClaimTypeName } from "../../claims/rules.ts";
-import { ANSWER_AGE_MAX_MS, type Answer, type Check, isPlausibleCheckTime, SourceError } from "../source.ts";
+import {
+  ANSWER_AGE_MAX_MS,
+  type Answer,
+  type Check,
+  isPlausibleCheckTime,
+  judgeSimilarity,
+  SourceError,
+} from "../source.ts";
 
-export const claimTypes: Readonly<Record<ClaimTypeName, ClaimType>> = {
+/** What sources answer: a certificate's possession is the CAs'. */
+type SourceClaimType = Exclude<ClaimTypeName, "CERTIFICATE_POSSESSION">;
+
+export const claimTypes: Readonly<Record<SourceClaimType, ClaimType>> = {
   PERSON_TWO_ELEMENT: ClaimType.PERSON_TWO_ELEMENT,
   LEGAL_PERSON: ClaimType.LEGAL_PERSON,
   LEGAL_REPRESENTATIVE: ClaimType.LEGAL_REPRESENTATIVE,
+  PERSON_CARRIER: ClaimType.PERSON_CARRIER,
+  PERSON_BANK_CARD: ClaimType.PERSON_BANK_CARD,
+  PERSON_BANK_CARD_PHONE: ClaimType.PERSON_BANK_CARD_PHONE,
+  PERSON_FACE: ClaimType.PERSON_FACE,
+  DOCUMENT_VALIDITY: ClaimType.DOCUMENT_VALIDITY,
+  GUARDIAN: ClaimType.GUARDIAN,
 };
 
-export interface Elements {
-  readonly citizenId: string;
-  readonly personName: string;
-  readonly uscc: string;
-  readonly organisationName: string;
+/** Undefined for a claim that the contract does not have. */
+export function claimTypeOf({ type }: ClaimElements): ClaimType | undefined {
+  return type === "CERTIFICATE_POSSESSION" ? undefined : claimTypes[type];
 }
 
+const nothing = {
+  citizenId: "",
+  personName: "",
+  uscc: "",
+  organisationName: "",
+  phone: "",
+  bankCard: "",
+  faceImage: "",
+  documentExpireDate: "",
+  wardCitizenId: "",
+  wardName: "",
+};
+
+export type Elements = Omit<typeof nothing, "faceImage"> & { readonly faceImage: Uint8Array<ArrayBuffer> };
+
 export function writeElements(claim: ClaimElements): Elements {
-  const none = { citizenId: "", personName: "", uscc: "", organisationName: "" };
   const { type: _, ...elements } = claim;
-  return { ...none, ...elements };
+  const { faceImage, ...texts } = { ...nothing, ...elements };
+  return { ...texts, faceImage: new Uint8Array(Buffer.from(faceImage, "base64")) };
 }
 
 export interface Expectation {
@@ -63,7 +92,7 @@ const checks: readonly ((assertion: Assertion, expected: Expectation) => string 
   ({ audience }, expected) => audience !== expected.audience && "is for another audience",
   ({ bizSeq }, { check }) => bizSeq !== check.bizSeq && "is to another check",
   ({ nonce }, { check }) => !sameBytes(nonce, check.nonce) && "repeats another nonce",
-  ({ claimType }, { check }) => claimType !== claimTypes[check.claim.type] && "is of another claim type",
+  ({ claimType }, { check }) => claimType !== claimTypeOf(check.claim) && "is of another claim type",
   ({ elementsDigest }, { check }) => !sameBytes(elementsDigest, digestElements(check)) && "is about other elements",
   ({ level }) => (level < 1 || level > LEVEL_MAX) && "has no level",
   checkTime,
@@ -87,14 +116,20 @@ export function readAssertion(signed: SignedAssertion | undefined, expected: Exp
   const verdict = verdicts[assertion.verdict];
   if (verdict === undefined || assertion.checkTime === undefined) throw refuse("has no verdict");
   const level = Math.min(assertion.level, expected.level);
-  return { verdict, level, checkedAtMs: timestampMs(assertion.checkTime) };
+  const answer = { verdict, level, checkedAtMs: timestampMs(assertion.checkTime) };
+  if (expected.check.claim.type !== "PERSON_FACE") return answer;
+  return judgeSimilarity({ ...answer, similarity: assertion.similarity }, expected.check);
 }
 
-/** SHA-256 over nonce ‖ elements with a zero byte between them, absent ones empty. */
+/** What binds the elements to the assertion (fujie.source.v1.Assertion.elements_digest). */
 export function digestElements({ nonce, claim }: Check): Buffer {
-  const { citizenId, personName, uscc, organisationName } = writeElements(claim);
-  const text = [citizenId, personName, uscc, organisationName].join("\0");
-  return createHash("sha256").update(nonce).update(text).digest();
+  const { citizenId, personName, uscc, organisationName, ...more } = writeElements(claim);
+  const hash = createHash("sha256").update(nonce).update([citizenId, personName, uscc, organisationName].join("\0"));
+  if ((claimTypeOf(claim) ?? 0) < ClaimType.PERSON_CARRIER) return hash.digest();
+  const { phone, bankCard, faceImage, documentExpireDate, wardCitizenId, wardName } = more;
+  hash.update(`\0${phone}\0${bankCard}\0`);
+  if (faceImage.length > 0) hash.update(createHash("sha256").update(faceImage).digest());
+  return hash.update(`\0${documentExpireDate}\0${wardCitizenId}\0${wardName}`).digest();
 }
 
 function checkTime({ checkTime: time }: Assertion, { check, nowMs, live }: Expectation): string | undefined {

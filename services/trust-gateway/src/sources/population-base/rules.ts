@@ -1,14 +1,73 @@
-/** What goes to a population base and comes back (NI-28a): `POST /population/v1/checks`. Pure. */
-import { readBaseAnswer, refused } from "../base-answer.ts";
-import type { Answer, Check } from "../source.ts";
+/**
+ * What goes to a population base and comes back: names (NI-28a), documents (NI-3), guardians (NI-15), under
+ * `/population/v1/`. Old bases hold rare characters of names under private-use code points: a name that has such
+ * spellings is asked for under them, too, before it counts as another's. Pure.
+ */
+import { createHash } from "node:crypto";
+import { type ClaimElements, nameVariants } from "@fujie/identity";
+import { plainResults, readBaseAnswer, unanswerable, verdictOf } from "../base-answer.ts";
+import type { Dialect } from "../signed-http.ts";
+import type { Check } from "../source.ts";
 
-export function writeCheck({ bizSeq, claim, purpose }: Check): unknown {
-  if (claim.type !== "PERSON_TWO_ELEMENT") throw refused("cannot be had for this claim type");
-  return { bizSeq, citizenId: claim.citizenId, name: claim.personName, purpose };
+const nouns: Readonly<Partial<Record<ClaimElements["type"], string>>> = {
+  PERSON_TWO_ELEMENT: "checks",
+  DOCUMENT_VALIDITY: "documents",
+  GUARDIAN: "guardians",
+};
+
+/** A document that is over, lost or withdrawn is not the valid one that is claimed. */
+const documentVerdicts = {
+  VALID: "MATCH",
+  EXPIRED: "MISMATCH",
+  LOST: "MISMATCH",
+  CANCELLED: "MISMATCH",
+  MISMATCH: "MISMATCH",
+  NO_RECORD: "NO_RECORD",
+} as const;
+
+export const dialect: Dialect = {
+  path: "/population/v1",
+  nounOf: ({ type }) => nouns[type] ?? "checks",
+  writeCheck: ({ bizSeq, claim, purpose }) => {
+    switch (claim.type) {
+      case "PERSON_TWO_ELEMENT":
+        return { bizSeq, citizenId: claim.citizenId, name: claim.personName, purpose };
+      case "DOCUMENT_VALIDITY": {
+        const { citizenId, personName: name, documentExpireDate: expireDate } = claim;
+        return { bizSeq, citizenId, name, expireDate, purpose };
+      }
+      case "GUARDIAN": {
+        const { citizenId, personName: name, wardCitizenId, wardName } = claim;
+        return { bizSeq, citizenId, name, wardCitizenId, wardName, purpose };
+      }
+      default:
+        throw unanswerable();
+    }
+  },
+  readAnswer: (json, check, level, nowMs) => {
+    const answer = readBaseAnswer(json, check, nowMs);
+    const verdicts = check.claim.type === "DOCUMENT_VALIDITY" ? documentVerdicts : plainResults;
+    return { verdict: verdictOf(answer, verdicts), checkedAtMs: answer.checkedAtMs, level };
+  },
+};
+
+const VARIANTS_MAX = 3;
+
+/** What the checks of other spellings are asked under, in the order in which they are asked. */
+export function variantBizSeqs(bizSeq: string): readonly string[] {
+  const derive = (i: number) => createHash("sha256").update(`${bizSeq}:variant:${i}`).digest("hex");
+  return Array.from({ length: VARIANTS_MAX }, (_, i) => derive(i).slice(0, bizSeq.length));
 }
 
-/** Throws SourceError REFUSED. */
-export function readAnswer(json: unknown, check: Check, level: number, nowMs: number): Answer {
-  const { verdict, checkedAtMs } = readBaseAnswer(json, check, nowMs);
-  return { verdict, checkedAtMs, level };
+/** The checks of the name's other spellings, at most three, each under a bizSeq of its own that follows from the first. */
+export function variantChecks(check: Check): readonly Check[] {
+  const { claim, bizSeq } = check;
+  if (!("personName" in claim)) return [];
+  return nameVariants(claim.personName)
+    .slice(0, VARIANTS_MAX)
+    .map((personName, i) => ({
+      ...check,
+      bizSeq: variantBizSeqs(bizSeq)[i] ?? "",
+      claim: { ...claim, personName },
+    }));
 }

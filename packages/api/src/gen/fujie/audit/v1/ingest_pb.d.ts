@@ -103,6 +103,13 @@ export declare type Event = Message<"fujie.audit.v1.Event"> & {
    * @generated from field: map<string, string> details = 12;
    */
   details: { [key: string]: string };
+
+  /**
+   * SHA-256 of what the event fixes in the log: a batch of receipts, a report, a document. Empty, or 32 bytes.
+   *
+   * @generated from field: bytes digest = 13;
+   */
+  digest: Uint8Array;
 };
 
 /**

@@ -262,6 +262,20 @@ export declare type ListEntriesRequest = Message<"fujie.audit.v1.ListEntriesRequ
    * @generated from field: string page_token = 10;
    */
   pageToken: string;
+
+  /**
+   * What else has to hold.
+   *
+   * @generated from field: fujie.audit.v1.EntryConditions conditions = 11;
+   */
+  conditions?: EntryConditions | undefined;
+
+  /**
+   * The approved bulk read that this page belongs to; empty: none.
+   *
+   * @generated from field: string bulk_read_id = 12;
+   */
+  bulkReadId: string;
 };
 
 /**
@@ -271,13 +285,238 @@ export declare type ListEntriesRequest = Message<"fujie.audit.v1.ListEntriesRequ
 export declare const ListEntriesRequestSchema: GenMessage<ListEntriesRequest>;
 
 /**
+ * Conditions that narrow a question further; an empty one is none.
+ *
+ * @generated from message fujie.audit.v1.EntryConditions
+ */
+export declare type EntryConditions = Message<"fujie.audit.v1.EntryConditions"> & {
+  /**
+   * Of a trace.
+   *
+   * @generated from field: string trace_id = 1;
+   */
+  traceId: string;
+
+  /**
+   * About somebody.
+   *
+   * @generated from field: string subject = 2;
+   */
+  subject: string;
+
+  /**
+   * Of somebody's doing.
+   *
+   * @generated from field: string actor = 3;
+   */
+  actor: string;
+
+  /**
+   * Of an application.
+   *
+   * @generated from field: string application_id = 4;
+   */
+  applicationId: string;
+
+  /**
+   * Of a type.
+   *
+   * @generated from field: string type = 5;
+   */
+  type: string;
+
+  /**
+   * Of a class of types, for example "registration.".
+   *
+   * @generated from field: string type_prefix = 6;
+   */
+  typePrefix: string;
+
+  /**
+   * That ended so.
+   *
+   * @generated from field: fujie.audit.v1.Outcome outcome = 7;
+   */
+  outcome: Outcome;
+};
+
+/**
+ * Describes the message fujie.audit.v1.EntryConditions.
+ * Use `create(EntryConditionsSchema)` to create a new message.
+ */
+export declare const EntryConditionsSchema: GenMessage<EntryConditions>;
+
+/**
+ * Asks for leave.
+ *
+ * @generated from message fujie.audit.v1.RequestBulkReadRequest
+ */
+export declare type RequestBulkReadRequest = Message<"fujie.audit.v1.RequestBulkReadRequest"> & {
+  /**
+   * Idempotency key.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Why so much has to be read.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * The very question, with its purpose; page size and token do not count.
+   *
+   * @generated from field: fujie.audit.v1.ListEntriesRequest question = 3;
+   */
+  question?: ListEntriesRequest | undefined;
+};
+
+/**
+ * Describes the message fujie.audit.v1.RequestBulkReadRequest.
+ * Use `create(RequestBulkReadRequestSchema)` to create a new message.
+ */
+export declare const RequestBulkReadRequestSchema: GenMessage<RequestBulkReadRequest>;
+
+/**
+ * The request.
+ *
+ * @generated from message fujie.audit.v1.RequestBulkReadResponse
+ */
+export declare type RequestBulkReadResponse = Message<"fujie.audit.v1.RequestBulkReadResponse"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string bulk_read_id = 1;
+   */
+  bulkReadId: string;
+};
+
+/**
+ * Describes the message fujie.audit.v1.RequestBulkReadResponse.
+ * Use `create(RequestBulkReadResponseSchema)` to create a new message.
+ */
+export declare const RequestBulkReadResponseSchema: GenMessage<RequestBulkReadResponse>;
+
+/**
+ * Names a bulk read.
+ *
+ * @generated from message fujie.audit.v1.GetBulkReadRequest
+ */
+export declare type GetBulkReadRequest = Message<"fujie.audit.v1.GetBulkReadRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string bulk_read_id = 1;
+   */
+  bulkReadId: string;
+};
+
+/**
+ * Describes the message fujie.audit.v1.GetBulkReadRequest.
+ * Use `create(GetBulkReadRequestSchema)` to create a new message.
+ */
+export declare const GetBulkReadRequestSchema: GenMessage<GetBulkReadRequest>;
+
+/**
+ * A bulk read.
+ *
+ * @generated from message fujie.audit.v1.GetBulkReadResponse
+ */
+export declare type GetBulkReadResponse = Message<"fujie.audit.v1.GetBulkReadResponse"> & {
+  /**
+   * Who asks.
+   *
+   * @generated from field: string requested_by = 1;
+   */
+  requestedBy: string;
+
+  /**
+   * Why.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * The question.
+   *
+   * @generated from field: fujie.audit.v1.ListEntriesRequest question = 3;
+   */
+  question?: ListEntriesRequest | undefined;
+
+  /**
+   * Who approved it; empty: nobody yet.
+   *
+   * @generated from field: string approved_by = 4;
+   */
+  approvedBy: string;
+
+  /**
+   * Until when it may be used; absent while nobody approved it.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 5;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fujie.audit.v1.GetBulkReadResponse.
+ * Use `create(GetBulkReadResponseSchema)` to create a new message.
+ */
+export declare const GetBulkReadResponseSchema: GenMessage<GetBulkReadResponse>;
+
+/**
+ * Approves.
+ *
+ * @generated from message fujie.audit.v1.ApproveBulkReadRequest
+ */
+export declare type ApproveBulkReadRequest = Message<"fujie.audit.v1.ApproveBulkReadRequest"> & {
+  /**
+   * The bulk read.
+   *
+   * @generated from field: string bulk_read_id = 1;
+   */
+  bulkReadId: string;
+};
+
+/**
+ * Describes the message fujie.audit.v1.ApproveBulkReadRequest.
+ * Use `create(ApproveBulkReadRequestSchema)` to create a new message.
+ */
+export declare const ApproveBulkReadRequestSchema: GenMessage<ApproveBulkReadRequest>;
+
+/**
+ * Until when.
+ *
+ * @generated from message fujie.audit.v1.ApproveBulkReadResponse
+ */
+export declare type ApproveBulkReadResponse = Message<"fujie.audit.v1.ApproveBulkReadResponse"> & {
+  /**
+   * Until when it may be used.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 1;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fujie.audit.v1.ApproveBulkReadResponse.
+ * Use `create(ApproveBulkReadResponseSchema)` to create a new message.
+ */
+export declare const ApproveBulkReadResponseSchema: GenMessage<ApproveBulkReadResponse>;
+
+/**
  * A page.
  *
  * @generated from message fujie.audit.v1.ListEntriesResponse
  */
 export declare type ListEntriesResponse = Message<"fujie.audit.v1.ListEntriesResponse"> & {
   /**
-   * The entries, newest first.
+   * The entries, newest first. A page may be short, or empty, before the last one: a request looks through a bounded
+   * number of entries.
    *
    * @generated from field: repeated fujie.audit.v1.EntrySummary entries = 1;
    */
@@ -379,6 +618,13 @@ export declare type EntrySummary = Message<"fujie.audit.v1.EntrySummary"> & {
    * @generated from field: string reason = 11;
    */
   reason: string;
+
+  /**
+   * SHA-256 of what the event fixes in the log: a report, a document; empty: nothing.
+   *
+   * @generated from field: bytes digest = 12;
+   */
+  digest: Uint8Array;
 };
 
 /**
@@ -477,6 +723,60 @@ export declare type GetEntryResponse = Message<"fujie.audit.v1.GetEntryResponse"
 export declare const GetEntryResponseSchema: GenMessage<GetEntryResponse>;
 
 /**
+ * Names an event.
+ *
+ * @generated from message fujie.audit.v1.GetEventProofRequest
+ */
+export declare type GetEventProofRequest = Message<"fujie.audit.v1.GetEventProofRequest"> & {
+  /**
+   * The event.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId: string;
+};
+
+/**
+ * Describes the message fujie.audit.v1.GetEventProofRequest.
+ * Use `create(GetEventProofRequestSchema)` to create a new message.
+ */
+export declare const GetEventProofRequestSchema: GenMessage<GetEventProofRequest>;
+
+/**
+ * The proof.
+ *
+ * @generated from message fujie.audit.v1.GetEventProofResponse
+ */
+export declare type GetEventProofResponse = Message<"fujie.audit.v1.GetEventProofResponse"> & {
+  /**
+   * The canonical bytes of which the leaf is a salted commitment.
+   *
+   * @generated from field: bytes preimage = 1;
+   */
+  preimage: Uint8Array;
+
+  /**
+   * The salt.
+   *
+   * @generated from field: bytes salt = 2;
+   */
+  salt: Uint8Array;
+
+  /**
+   * C2SP tlog-proof@v1: index, path, checkpoint.
+   *
+   * @generated from field: string proof_bundle = 3;
+   */
+  proofBundle: string;
+};
+
+/**
+ * Describes the message fujie.audit.v1.GetEventProofResponse.
+ * Use `create(GetEventProofResponseSchema)` to create a new message.
+ */
+export declare const GetEventProofResponseSchema: GenMessage<GetEventProofResponse>;
+
+/**
  * Checkpoints, proofs and entries. The same tree is served as static tiles (C2SP tlog-tiles) under /log/ on the HTTP
  * port.
  *
@@ -516,9 +816,23 @@ export declare const LogService: GenService<{
     output: typeof GetConsistencyProofResponseSchema;
   },
   /**
-   * Searches the entries by one of trace, subject, actor, application or type, newest first, keyset-paged. The read
-   * itself is recorded with its purpose.
-   * Errors: INVALID_ARGUMENT/PURPOSE_REQUIRED, /PAGE_TOKEN_INVALID.
+   * Proof that an event of the calling service is in the log: for receipts that others check. Only the service that
+   * recorded the event may ask; the details are not told.
+   * Errors: NOT_FOUND/ENTRY_NOT_FOUND (unknown, not sealed yet, or another service's).
+   *
+   * @generated from rpc fujie.audit.v1.LogService.GetEventProof
+   */
+  getEventProof: {
+    methodKind: "unary";
+    input: typeof GetEventProofRequestSchema;
+    output: typeof GetEventProofResponseSchema;
+  },
+  /**
+   * Searches the entries, newest first, keyset-paged: by one of trace, subject, actor, application or type, which leads
+   * through an index, and by anything else in addition. The read itself is recorded with its purpose, and counted: who
+   * reads more than 2,000 entries within an hour needs the approval of another audit administrator.
+   * Errors: INVALID_ARGUMENT/PURPOSE_REQUIRED, /PAGE_TOKEN_INVALID; PERMISSION_DENIED/BULK_READ_APPROVAL_REQUIRED,
+   * /BULK_READ_MISMATCH.
    *
    * @generated from rpc fujie.audit.v1.LogService.ListEntries
    */
@@ -529,8 +843,10 @@ export declare const LogService: GenService<{
   },
   /**
    * One entry with all that is needed to check it: the leaf's preimage, the proof bundle (C2SP tlog-proof) and the
-   * decrypted details where they are not erased. The read itself is recorded with its purpose.
-   * Errors: NOT_FOUND/ENTRY_NOT_FOUND; INVALID_ARGUMENT/PURPOSE_REQUIRED.
+   * decrypted details where they are not erased. The read itself is recorded with its purpose, and counted as in
+   * ListEntries.
+   * Errors: NOT_FOUND/ENTRY_NOT_FOUND; INVALID_ARGUMENT/PURPOSE_REQUIRED;
+   * PERMISSION_DENIED/BULK_READ_APPROVAL_REQUIRED.
    *
    * @generated from rpc fujie.audit.v1.LogService.GetEntry
    */
@@ -538,6 +854,39 @@ export declare const LogService: GenService<{
     methodKind: "unary";
     input: typeof GetEntryRequestSchema;
     output: typeof GetEntryResponseSchema;
+  },
+  /**
+   * Asks for leave to read more than the hourly measure of one question. Repeatable by request_id.
+   * Errors: INVALID_ARGUMENT/PURPOSE_REQUIRED.
+   *
+   * @generated from rpc fujie.audit.v1.LogService.RequestBulkRead
+   */
+  requestBulkRead: {
+    methodKind: "unary";
+    input: typeof RequestBulkReadRequestSchema;
+    output: typeof RequestBulkReadResponseSchema;
+  },
+  /**
+   * What was asked for, for who approves it.
+   * Errors: NOT_FOUND/BULK_READ_NOT_FOUND.
+   *
+   * @generated from rpc fujie.audit.v1.LogService.GetBulkRead
+   */
+  getBulkRead: {
+    methodKind: "unary";
+    input: typeof GetBulkReadRequestSchema;
+    output: typeof GetBulkReadResponseSchema;
+  },
+  /**
+   * Approves a bulk read for an hour from now; never one's own.
+   * Errors: NOT_FOUND/BULK_READ_NOT_FOUND; PERMISSION_DENIED/FOUR_EYES_REQUIRED; FAILED_PRECONDITION/BULK_READ_DECIDED.
+   *
+   * @generated from rpc fujie.audit.v1.LogService.ApproveBulkRead
+   */
+  approveBulkRead: {
+    methodKind: "unary";
+    input: typeof ApproveBulkReadRequestSchema;
+    output: typeof ApproveBulkReadResponseSchema;
   },
 }>;
 

@@ -213,6 +213,107 @@ export declare type CancelAccountResponse = Message<"fujie.registry.v1.CancelAcc
 export declare const CancelAccountResponseSchema: GenMessage<CancelAccountResponse>;
 
 /**
+ * Names an account, and says why.
+ *
+ * @generated from message fujie.registry.v1.SuspendAccountRequest
+ */
+export declare type SuspendAccountRequest = Message<"fujie.registry.v1.SuspendAccountRequest"> & {
+  /**
+   * Idempotency key.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Its id.
+   *
+   * @generated from field: string account_id = 2;
+   */
+  accountId: string;
+
+  /**
+   * Why.
+   *
+   * @generated from field: fujie.registry.v1.SuspensionReason reason = 3;
+   */
+  reason: SuspensionReason;
+};
+
+/**
+ * Describes the message fujie.registry.v1.SuspendAccountRequest.
+ * Use `create(SuspendAccountRequestSchema)` to create a new message.
+ */
+export declare const SuspendAccountRequestSchema: GenMessage<SuspendAccountRequest>;
+
+/**
+ * Done.
+ *
+ * @generated from message fujie.registry.v1.SuspendAccountResponse
+ */
+export declare type SuspendAccountResponse = Message<"fujie.registry.v1.SuspendAccountResponse"> & {
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp suspend_time = 1;
+   */
+  suspendTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fujie.registry.v1.SuspendAccountResponse.
+ * Use `create(SuspendAccountResponseSchema)` to create a new message.
+ */
+export declare const SuspendAccountResponseSchema: GenMessage<SuspendAccountResponse>;
+
+/**
+ * Names an account.
+ *
+ * @generated from message fujie.registry.v1.ResumeAccountRequest
+ */
+export declare type ResumeAccountRequest = Message<"fujie.registry.v1.ResumeAccountRequest"> & {
+  /**
+   * Idempotency key.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Its id.
+   *
+   * @generated from field: string account_id = 2;
+   */
+  accountId: string;
+};
+
+/**
+ * Describes the message fujie.registry.v1.ResumeAccountRequest.
+ * Use `create(ResumeAccountRequestSchema)` to create a new message.
+ */
+export declare const ResumeAccountRequestSchema: GenMessage<ResumeAccountRequest>;
+
+/**
+ * Done.
+ *
+ * @generated from message fujie.registry.v1.ResumeAccountResponse
+ */
+export declare type ResumeAccountResponse = Message<"fujie.registry.v1.ResumeAccountResponse"> & {
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp resume_time = 1;
+   */
+  resumeTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fujie.registry.v1.ResumeAccountResponse.
+ * Use `create(ResumeAccountResponseSchema)` to create a new message.
+ */
+export declare const ResumeAccountResponseSchema: GenMessage<ResumeAccountResponse>;
+
+/**
  * Names an account.
  *
  * @generated from message fujie.registry.v1.GetAccountRequest
@@ -314,6 +415,53 @@ export enum AccountState {
 export declare const AccountStateSchema: GenEnum<AccountState>;
 
 /**
+ * Why an account is stopped.
+ *
+ * @generated from enum fujie.registry.v1.SuspensionReason
+ */
+export enum SuspensionReason {
+  /**
+   * Refused.
+   *
+   * @generated from enum value: SUSPENSION_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Somebody else may have its credentials.
+   *
+   * @generated from enum value: SUSPENSION_REASON_CREDENTIALS_COMPROMISED = 1;
+   */
+  CREDENTIALS_COMPROMISED = 1,
+
+  /**
+   * Its identity, or what it is used for, may be a fraud.
+   *
+   * @generated from enum value: SUSPENSION_REASON_FRAUD_SUSPECTED = 2;
+   */
+  FRAUD_SUSPECTED = 2,
+
+  /**
+   * Its owner asked for it.
+   *
+   * @generated from enum value: SUSPENSION_REASON_OWNER_REQUEST = 3;
+   */
+  OWNER_REQUEST = 3,
+
+  /**
+   * A competent authority ordered it.
+   *
+   * @generated from enum value: SUSPENSION_REASON_LEGAL_ORDER = 4;
+   */
+  LEGAL_ORDER = 4,
+}
+
+/**
+ * Describes the enum fujie.registry.v1.SuspensionReason.
+ */
+export declare const SuspensionReasonSchema: GenEnum<SuspensionReason>;
+
+/**
  * A person's own account.
  *
  * @generated from service fujie.registry.v1.AccountService
@@ -342,6 +490,33 @@ export declare const AccountService: GenService<{
     methodKind: "unary";
     input: typeof CancelAccountRequestSchema;
     output: typeof CancelAccountResponseSchema;
+  },
+  /**
+   * Stops a real-name account for a time, for security: its sessions end, its tokens are refused within a second, nobody
+   * signs in to it, its codes are void and its consents withdrawn. Its roles and evidence stay, and count for nothing
+   * meanwhile. For security administrators, who say why.
+   * Stored: the state; the audit log gets the reason.
+   * Errors: NOT_FOUND/ACCOUNT_NOT_FOUND; FAILED_PRECONDITION/ACCOUNT_STATE_INVALID (not real-name, stopped before, or
+   * cancelled); INVALID_ARGUMENT/REQUEST_ID_REUSED.
+   *
+   * @generated from rpc fujie.registry.v1.AccountService.SuspendAccount
+   */
+  suspendAccount: {
+    methodKind: "unary";
+    input: typeof SuspendAccountRequestSchema;
+    output: typeof SuspendAccountResponseSchema;
+  },
+  /**
+   * Lets it work again: the level is derived anew from the evidence and roles that there are by then.
+   * Errors: NOT_FOUND/ACCOUNT_NOT_FOUND; FAILED_PRECONDITION/ACCOUNT_STATE_INVALID (not suspended);
+   * INVALID_ARGUMENT/REQUEST_ID_REUSED.
+   *
+   * @generated from rpc fujie.registry.v1.AccountService.ResumeAccount
+   */
+  resumeAccount: {
+    methodKind: "unary";
+    input: typeof ResumeAccountRequestSchema;
+    output: typeof ResumeAccountResponseSchema;
   },
   /**
    * State and level of any account, for operators; no identifier, no name.

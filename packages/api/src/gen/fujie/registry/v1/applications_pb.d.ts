@@ -7,7 +7,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { ClaimType } from "../../trust/v1/verification_pb.js";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file fujie/registry/v1/applications.proto.
@@ -150,6 +150,13 @@ export declare type RegisterApplicationResponse = Message<"fujie.registry.v1.Reg
    * @generated from field: string enrolment_code = 3;
    */
   enrolmentCode: string;
+
+  /**
+   * What UpdateApplication wants back.
+   *
+   * @generated from field: string etag = 4;
+   */
+  etag: string;
 };
 
 /**
@@ -157,6 +164,268 @@ export declare type RegisterApplicationResponse = Message<"fujie.registry.v1.Reg
  * Use `create(RegisterApplicationResponseSchema)` to create a new message.
  */
 export declare const RegisterApplicationResponseSchema: GenMessage<RegisterApplicationResponse>;
+
+/**
+ * New values of an application.
+ *
+ * @generated from message fujie.registry.v1.UpdateApplicationRequest
+ */
+export declare type UpdateApplicationRequest = Message<"fujie.registry.v1.UpdateApplicationRequest"> & {
+  /**
+   * Idempotency key.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Which application.
+   *
+   * @generated from field: string application_id = 2;
+   */
+  applicationId: string;
+
+  /**
+   * The fields to change, of name, provider_name, redirect_uris, scopes, purposes and rate_limit_per_second. Refused
+   * with MASK_INVALID when it is absent or empty, names any other field, one inside a field, one twice, or "*".
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 3;
+   */
+  updateMask?: FieldMask | undefined;
+
+  /**
+   * The etag of the last read.
+   *
+   * @generated from field: string etag = 4;
+   */
+  etag: string;
+
+  /**
+   * The unit that answers for it (应用单位). Not clearable.
+   *
+   * @generated from field: optional string provider_name = 5;
+   */
+  providerName?: string | undefined;
+
+  /**
+   * Its name, shown to users. Not clearable.
+   *
+   * @generated from field: optional string name = 6;
+   */
+  name?: string | undefined;
+
+  /**
+   * Where sign-in returns to: HTTPS, or loopback for NATIVE. Cleared: nobody signs in through it.
+   *
+   * @generated from field: repeated string redirect_uris = 7;
+   */
+  redirectUris: string[];
+
+  /**
+   * Scopes that its tokens may carry. Cleared: none.
+   *
+   * @generated from field: repeated string scopes = 8;
+   */
+  scopes: string[];
+
+  /**
+   * Why it asks. Cleared: it may verify nothing.
+   *
+   * @generated from field: repeated fujie.registry.v1.ApplicationPurpose purposes = 9;
+   */
+  purposes: ApplicationPurpose[];
+
+  /**
+   * Verifications per second. Cleared, or 0: the platform's default.
+   *
+   * @generated from field: optional uint32 rate_limit_per_second = 10;
+   */
+  rateLimitPerSecond?: number | undefined;
+};
+
+/**
+ * Describes the message fujie.registry.v1.UpdateApplicationRequest.
+ * Use `create(UpdateApplicationRequestSchema)` to create a new message.
+ */
+export declare const UpdateApplicationRequestSchema: GenMessage<UpdateApplicationRequest>;
+
+/**
+ * Done.
+ *
+ * @generated from message fujie.registry.v1.UpdateApplicationResponse
+ */
+export declare type UpdateApplicationResponse = Message<"fujie.registry.v1.UpdateApplicationResponse"> & {
+  /**
+   * Of the application as it is now.
+   *
+   * @generated from field: string etag = 1;
+   */
+  etag: string;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 2;
+   */
+  updateTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fujie.registry.v1.UpdateApplicationResponse.
+ * Use `create(UpdateApplicationResponseSchema)` to create a new message.
+ */
+export declare const UpdateApplicationResponseSchema: GenMessage<UpdateApplicationResponse>;
+
+/**
+ * A page.
+ *
+ * @generated from message fujie.registry.v1.ListApplicationsRequest
+ */
+export declare type ListApplicationsRequest = Message<"fujie.registry.v1.ListApplicationsRequest"> & {
+  /**
+   * At most 100; more is lowered, 0 means 50, negative is PAGE_SIZE_INVALID.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message fujie.registry.v1.ListApplicationsRequest.
+ * Use `create(ListApplicationsRequestSchema)` to create a new message.
+ */
+export declare const ListApplicationsRequestSchema: GenMessage<ListApplicationsRequest>;
+
+/**
+ * The page.
+ *
+ * @generated from message fujie.registry.v1.ListApplicationsResponse
+ */
+export declare type ListApplicationsResponse = Message<"fujie.registry.v1.ListApplicationsResponse"> & {
+  /**
+   * The applications.
+   *
+   * @generated from field: repeated fujie.registry.v1.RegisteredApplication applications = 1;
+   */
+  applications: RegisteredApplication[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message fujie.registry.v1.ListApplicationsResponse.
+ * Use `create(ListApplicationsResponseSchema)` to create a new message.
+ */
+export declare const ListApplicationsResponseSchema: GenMessage<ListApplicationsResponse>;
+
+/**
+ * All that is registered of an application.
+ *
+ * @generated from message fujie.registry.v1.RegisteredApplication
+ */
+export declare type RegisteredApplication = Message<"fujie.registry.v1.RegisteredApplication"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string application_id = 1;
+   */
+  applicationId: string;
+
+  /**
+   * Its OAuth client id.
+   *
+   * @generated from field: string client_id = 2;
+   */
+  clientId: string;
+
+  /**
+   * What it is.
+   *
+   * @generated from field: fujie.registry.v1.ApplicationKind kind = 3;
+   */
+  kind: ApplicationKind;
+
+  /**
+   * Its provider.
+   *
+   * @generated from field: string provider_name = 4;
+   */
+  providerName: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 5;
+   */
+  name: string;
+
+  /**
+   * Where sign-in returns to.
+   *
+   * @generated from field: repeated string redirect_uris = 6;
+   */
+  redirectUris: string[];
+
+  /**
+   * Scopes that its tokens may carry.
+   *
+   * @generated from field: repeated string scopes = 7;
+   */
+  scopes: string[];
+
+  /**
+   * Sector of its pairwise subject ids.
+   *
+   * @generated from field: string sector = 8;
+   */
+  sector: string;
+
+  /**
+   * Its purposes.
+   *
+   * @generated from field: repeated fujie.registry.v1.ApplicationPurpose purposes = 9;
+   */
+  purposes: ApplicationPurpose[];
+
+  /**
+   * Verifications per second; 0 means the platform's default.
+   *
+   * @generated from field: uint32 rate_limit_per_second = 10;
+   */
+  rateLimitPerSecond: number;
+
+  /**
+   * False while suspended.
+   *
+   * @generated from field: bool enabled = 11;
+   */
+  enabled: boolean;
+
+  /**
+   * What UpdateApplication wants back.
+   *
+   * @generated from field: string etag = 12;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message fujie.registry.v1.RegisteredApplication.
+ * Use `create(RegisteredApplicationSchema)` to create a new message.
+ */
+export declare const RegisteredApplicationSchema: GenMessage<RegisteredApplication>;
 
 /**
  * Names an application.
@@ -312,6 +581,13 @@ export declare type GetApplicationResponse = Message<"fujie.registry.v1.GetAppli
    * @generated from field: repeated string scopes = 7;
    */
   scopes: string[];
+
+  /**
+   * Changes with every change of the registration.
+   *
+   * @generated from field: string etag = 8;
+   */
+  etag: string;
 };
 
 /**
@@ -372,6 +648,32 @@ export declare const ApplicationService: GenService<{
     output: typeof RegisterApplicationResponseSchema;
   },
   /**
+   * Changes an application: exactly the fields that update_mask names. A named field that is absent is cleared, which
+   * the two names cannot be; a field that is not named is ignored. Ids, kind and sector never change.
+   * The etag is that of the last read: when the application was changed since, nothing is.
+   * Stored: the new values; the audit log gets the changed paths, never the values.
+   * Errors: INVALID_ARGUMENT/MASK_INVALID, /FIELD_INVALID, /REQUEST_ID_REUSED; NOT_FOUND/APPLICATION_NOT_FOUND;
+   * ABORTED/ETAG_MISMATCH.
+   *
+   * @generated from rpc fujie.registry.v1.ApplicationService.UpdateApplication
+   */
+  updateApplication: {
+    methodKind: "unary";
+    input: typeof UpdateApplicationRequestSchema;
+    output: typeof UpdateApplicationResponseSchema;
+  },
+  /**
+   * Lists the applications with all that is registered of them, oldest first, keyset-paged. For operators.
+   * Errors: INVALID_ARGUMENT/PAGE_SIZE_INVALID, /PAGE_TOKEN_INVALID.
+   *
+   * @generated from rpc fujie.registry.v1.ApplicationService.ListApplications
+   */
+  listApplications: {
+    methodKind: "unary";
+    input: typeof ListApplicationsRequestSchema;
+    output: typeof ListApplicationsResponseSchema;
+  },
+  /**
    * Suspends an application: its tokens are refused within a second, its verifications too.
    * Errors: NOT_FOUND/APPLICATION_NOT_FOUND.
    *
@@ -395,6 +697,7 @@ export declare const ApplicationService: GenService<{
   },
   /**
    * An application reads its own registration.
+   * Errors: PERMISSION_DENIED/OBJECT_FORBIDDEN (foreign or unknown).
    *
    * @generated from rpc fujie.registry.v1.ApplicationService.GetApplication
    */

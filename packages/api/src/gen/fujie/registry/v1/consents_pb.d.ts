@@ -42,11 +42,55 @@ export declare type GrantConsentRequest = Message<"fujie.registry.v1.GrantConsen
   purpose: string;
 
   /**
-   * What it may verify; PERSON_TWO_ELEMENT.
+   * What it may verify: a claim about a person that sources answer. Whether somebody holds a certificate's key is told
+   * by his signature and needs no grant.
    *
    * @generated from field: fujie.trust.v1.ClaimType claim_type = 4;
    */
   claimType: ClaimType;
+
+  /**
+   * Mobile number, for PERSON_CARRIER and PERSON_BANK_CARD_PHONE.
+   *
+   * @generated from field: string phone = 5;
+   */
+  phone: string;
+
+  /**
+   * Bank card number, for PERSON_BANK_CARD and PERSON_BANK_CARD_PHONE.
+   *
+   * @generated from field: string bank_card = 6;
+   */
+  bankCard: string;
+
+  /**
+   * SHA-256 over the picture that the application is going to send, for PERSON_FACE: consent is for this one alone, and
+   * the picture itself is none of the registry's business.
+   *
+   * @generated from field: bytes face_image_digest = 7;
+   */
+  faceImageDigest: Uint8Array;
+
+  /**
+   * As the document states it, for DOCUMENT_VALIDITY: "YYYY-MM-DD", or "LONG-TERM".
+   *
+   * @generated from field: string document_expire_date = 8;
+   */
+  documentExpireDate: string;
+
+  /**
+   * Citizen id of the person under the caller's guardianship, for GUARDIAN.
+   *
+   * @generated from field: string ward_citizen_id = 9;
+   */
+  wardCitizenId: string;
+
+  /**
+   * Name of the person under the caller's guardianship, for GUARDIAN.
+   *
+   * @generated from field: string ward_name = 10;
+   */
+  wardName: string;
 };
 
 /**
@@ -247,9 +291,10 @@ export declare const ConsentService: GenService<{
   /**
    * Lets one application verify the caller's own identity once, for one purpose, within ten minutes. The grant binds
    * the application, the purpose and a keyed digest of exactly the caller's own elements, so that it verifies nobody
-   * else.
+   * else. Number and name are those on file; what else the claim type needs is named here. Stored: none of it.
    * Errors: NOT_FOUND/APPLICATION_NOT_FOUND; PERMISSION_DENIED/PURPOSE_NOT_REGISTERED, /APPLICATION_SUSPENDED;
-   * INVALID_ARGUMENT/CLAIM_UNSUPPORTED.
+   * INVALID_ARGUMENT/CLAIM_UNSUPPORTED, /CLAIM_INCOMPLETE, /FIELD_INVALID, /PHONE_INVALID, /BANK_CARD_INVALID,
+   * /DOCUMENT_DATE_INVALID, /CITIZEN_ID_INVALID, /NAME_INVALID.
    *
    * @generated from rpc fujie.registry.v1.ConsentService.GrantConsent
    */

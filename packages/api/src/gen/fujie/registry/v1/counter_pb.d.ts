@@ -9,7 +9,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { RegistrationState } from "./registrations_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { CertificateProof } from "../../trust/v1/evidence_pb.js";
+import type { CertificateProof } from "../../trust/v1/certificate_pb.js";
 
 /**
  * Describes the file fujie/registry/v1/counter.proto.

@@ -10,7 +10,7 @@ import type { AccountState, Membership } from "./accounts_pb.js";
 import type { Role } from "./delegation_pb.js";
 import type { OperatorRole } from "./operators_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { CertificateProof } from "../../trust/v1/evidence_pb.js";
+import type { CertificateProof } from "../../trust/v1/certificate_pb.js";
 
 /**
  * Describes the file fujie/registry/v1/directory.proto.

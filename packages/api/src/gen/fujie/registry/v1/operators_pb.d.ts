@@ -7,7 +7,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { CertificateProof } from "../../trust/v1/evidence_pb.js";
+import type { CertificateProof } from "../../trust/v1/certificate_pb.js";
 
 /**
  * Describes the file fujie/registry/v1/operators.proto.
@@ -164,6 +164,13 @@ export declare type ProposeOperatorRequest = Message<"fujie.registry.v1.ProposeO
    * @generated from field: fujie.trust.v1.CertificateProof proof = 3;
    */
   proof?: CertificateProof | undefined;
+
+  /**
+   * Somebody of a vendor: when his engagement ends, at most a year ahead. Absent: one's own staff.
+   *
+   * @generated from field: google.protobuf.Timestamp engagement_end = 4;
+   */
+  engagementEnd?: Timestamp | undefined;
 };
 
 /**
@@ -238,6 +245,46 @@ export declare type DecideProposalResponse = Message<"fujie.registry.v1.DecidePr
  * Use `create(DecideProposalResponseSchema)` to create a new message.
  */
 export declare const DecideProposalResponseSchema: GenMessage<DecideProposalResponse>;
+
+/**
+ * Names an operator.
+ *
+ * @generated from message fujie.registry.v1.ReviewOperatorRequest
+ */
+export declare type ReviewOperatorRequest = Message<"fujie.registry.v1.ReviewOperatorRequest"> & {
+  /**
+   * The operator.
+   *
+   * @generated from field: string operator_id = 1;
+   */
+  operatorId: string;
+};
+
+/**
+ * Describes the message fujie.registry.v1.ReviewOperatorRequest.
+ * Use `create(ReviewOperatorRequestSchema)` to create a new message.
+ */
+export declare const ReviewOperatorRequestSchema: GenMessage<ReviewOperatorRequest>;
+
+/**
+ * Until when.
+ *
+ * @generated from message fujie.registry.v1.ReviewOperatorResponse
+ */
+export declare type ReviewOperatorResponse = Message<"fujie.registry.v1.ReviewOperatorResponse"> & {
+  /**
+   * When his rights lapse unless they are reviewed again.
+   *
+   * @generated from field: google.protobuf.Timestamp reviewed_until = 1;
+   */
+  reviewedUntil?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fujie.registry.v1.ReviewOperatorResponse.
+ * Use `create(ReviewOperatorResponseSchema)` to create a new message.
+ */
+export declare const ReviewOperatorResponseSchema: GenMessage<ReviewOperatorResponse>;
 
 /**
  * Asks for a page.
@@ -319,6 +366,13 @@ export declare type Operator = Message<"fujie.registry.v1.Operator"> & {
    * @generated from field: google.protobuf.Timestamp reviewed_until = 3;
    */
   reviewedUntil?: Timestamp | undefined;
+
+  /**
+   * When a vendor's engagement ends, and his rights with it; absent: one's own staff.
+   *
+   * @generated from field: google.protobuf.Timestamp engagement_end = 4;
+   */
+  engagementEnd?: Timestamp | undefined;
 };
 
 /**
@@ -430,6 +484,19 @@ export declare const OperatorService: GenService<{
     methodKind: "unary";
     input: typeof DecideProposalRequestSchema;
     output: typeof DecideProposalResponseSchema;
+  },
+  /**
+   * Confirms, once looked at, that an operator still needs his rights: they last for another quarter from now. Never
+   * one's own, and never beyond the end of a vendor's engagement (SU-7.3.2, SU-8.3).
+   * Errors: NOT_FOUND/OPERATOR_NOT_FOUND; PERMISSION_DENIED/FOUR_EYES_REQUIRED, /OPERATOR_RIGHTS_LAPSED;
+   * FAILED_PRECONDITION/OPERATOR_EXPIRED.
+   *
+   * @generated from rpc fujie.registry.v1.OperatorService.ReviewOperator
+   */
+  reviewOperator: {
+    methodKind: "unary";
+    input: typeof ReviewOperatorRequestSchema;
+    output: typeof ReviewOperatorResponseSchema;
   },
   /**
    * Lists operators with their roles and review dates, keyset-paged.

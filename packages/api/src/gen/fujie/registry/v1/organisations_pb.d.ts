@@ -7,7 +7,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { CertificateProof } from "../../trust/v1/evidence_pb.js";
+import type { CertificateProof } from "../../trust/v1/certificate_pb.js";
 import type { Acceptance } from "./registrations_pb.js";
 
 /**
@@ -214,6 +214,60 @@ export declare type GetOrganisationResponse = Message<"fujie.registry.v1.GetOrga
 export declare const GetOrganisationResponseSchema: GenMessage<GetOrganisationResponse>;
 
 /**
+ * Names the organisation, and says that it is meant.
+ *
+ * @generated from message fujie.registry.v1.CancelOrganisationRequest
+ */
+export declare type CancelOrganisationRequest = Message<"fujie.registry.v1.CancelOrganisationRequest"> & {
+  /**
+   * Idempotency key.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * The organisation.
+   *
+   * @generated from field: string organisation_id = 2;
+   */
+  organisationId: string;
+
+  /**
+   * Must be true: it cannot be undone.
+   *
+   * @generated from field: bool confirmed = 3;
+   */
+  confirmed: boolean;
+};
+
+/**
+ * Describes the message fujie.registry.v1.CancelOrganisationRequest.
+ * Use `create(CancelOrganisationRequestSchema)` to create a new message.
+ */
+export declare const CancelOrganisationRequestSchema: GenMessage<CancelOrganisationRequest>;
+
+/**
+ * Done.
+ *
+ * @generated from message fujie.registry.v1.CancelOrganisationResponse
+ */
+export declare type CancelOrganisationResponse = Message<"fujie.registry.v1.CancelOrganisationResponse"> & {
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp cancel_time = 1;
+   */
+  cancelTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fujie.registry.v1.CancelOrganisationResponse.
+ * Use `create(CancelOrganisationResponseSchema)` to create a new message.
+ */
+export declare const CancelOrganisationResponseSchema: GenMessage<CancelOrganisationResponse>;
+
+/**
  * Where an organisation stands.
  *
  * @generated from enum fujie.registry.v1.OrganisationState
@@ -300,6 +354,20 @@ export declare const OrganisationService: GenService<{
     methodKind: "unary";
     input: typeof RegisterOrganisationRequestSchema;
     output: typeof RegisterOrganisationResponseSchema;
+  },
+  /**
+   * Cancels the organisation for good, for its legal representative: all roles in it end, tokens that act for it are
+   * refused within a second, its code is free. What law says must be kept is kept encrypted. Registering again gives a
+   * new identity, verified anew.
+   * Errors: FAILED_PRECONDITION/CONFIRMATION_REQUIRED; PERMISSION_DENIED/ROLE_FORBIDDEN, /STEP_UP_REQUIRED;
+   * INVALID_ARGUMENT/REQUEST_ID_REUSED.
+   *
+   * @generated from rpc fujie.registry.v1.OrganisationService.CancelOrganisation
+   */
+  cancelOrganisation: {
+    methodKind: "unary";
+    input: typeof CancelOrganisationRequestSchema;
+    output: typeof CancelOrganisationResponseSchema;
   },
   /**
    * Reads the organisation that the token acts for.

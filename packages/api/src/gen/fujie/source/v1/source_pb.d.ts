@@ -144,6 +144,48 @@ export declare type Elements = Message<"fujie.source.v1.Elements"> & {
    * @generated from field: string organisation_name = 4;
    */
   organisationName: string;
+
+  /**
+   * Mobile number, eleven digits.
+   *
+   * @generated from field: string phone = 5;
+   */
+  phone: string;
+
+  /**
+   * Bank card number, digits only.
+   *
+   * @generated from field: string bank_card = 6;
+   */
+  bankCard: string;
+
+  /**
+   * The face, JPEG or PNG.
+   *
+   * @generated from field: bytes face_image = 7;
+   */
+  faceImage: Uint8Array;
+
+  /**
+   * Until when the document states that it is valid, "YYYY-MM-DD", or "LONG-TERM".
+   *
+   * @generated from field: string document_expire_date = 8;
+   */
+  documentExpireDate: string;
+
+  /**
+   * Citizen id of the person under guardianship.
+   *
+   * @generated from field: string ward_citizen_id = 9;
+   */
+  wardCitizenId: string;
+
+  /**
+   * Name of the person under guardianship.
+   *
+   * @generated from field: string ward_name = 10;
+   */
+  wardName: string;
 };
 
 /**
@@ -344,7 +386,9 @@ export declare type Assertion = Message<"fujie.source.v1.Assertion"> & {
 
   /**
    * SHA-256 over nonce || citizen_id || 0x00 || person_name || 0x00 || uscc || 0x00 || organisation_name, absent
-   * elements empty. The nonce keeps it from being looked up.
+   * elements empty; for claim types from PERSON_CARRIER on followed by 0x00 || phone || 0x00 || bank_card || 0x00 ||
+   * SHA-256 of face_image (32 bytes, or nothing) || 0x00 || document_expire_date || 0x00 || ward_citizen_id || 0x00 ||
+   * ward_name. The nonce keeps it from being looked up.
    *
    * @generated from field: bytes elements_digest = 6;
    */
@@ -370,6 +414,14 @@ export declare type Assertion = Message<"fujie.source.v1.Assertion"> & {
    * @generated from field: google.protobuf.Timestamp check_time = 9;
    */
   checkTime?: Timestamp | undefined;
+
+  /**
+   * For faces: the similarity found, in thousandths; 0 otherwise. The platform's policy may ask for more than the
+   * source's own verdict does, never for less.
+   *
+   * @generated from field: uint32 similarity = 10;
+   */
+  similarity: number;
 };
 
 /**
@@ -411,6 +463,48 @@ export enum ClaimType {
    * @generated from enum value: CLAIM_TYPE_LEGAL_REPRESENTATIVE = 3;
    */
   LEGAL_REPRESENTATIVE = 3,
+
+  /**
+   * A natural person and a mobile number in his name: citizen id, name, phone.
+   *
+   * @generated from enum value: CLAIM_TYPE_PERSON_CARRIER = 4;
+   */
+  PERSON_CARRIER = 4,
+
+  /**
+   * A natural person and a bank card in his name: citizen id, name, bank card.
+   *
+   * @generated from enum value: CLAIM_TYPE_PERSON_BANK_CARD = 5;
+   */
+  PERSON_BANK_CARD = 5,
+
+  /**
+   * The same with the mobile number reserved at the bank: citizen id, name, bank card, phone.
+   *
+   * @generated from enum value: CLAIM_TYPE_PERSON_BANK_CARD_PHONE = 6;
+   */
+  PERSON_BANK_CARD_PHONE = 6,
+
+  /**
+   * A natural person and his face: citizen id, name, face image.
+   *
+   * @generated from enum value: CLAIM_TYPE_PERSON_FACE = 7;
+   */
+  PERSON_FACE = 7,
+
+  /**
+   * An identity document is valid: citizen id, name, the date until which it states to be.
+   *
+   * @generated from enum value: CLAIM_TYPE_DOCUMENT_VALIDITY = 9;
+   */
+  DOCUMENT_VALIDITY = 9,
+
+  /**
+   * A person is another's guardian: citizen id and name of both.
+   *
+   * @generated from enum value: CLAIM_TYPE_GUARDIAN = 10;
+   */
+  GUARDIAN = 10,
 }
 
 /**

@@ -8,6 +8,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { Claim, Outcome, PendingReason } from "./verification_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { CertificateProof } from "./certificate_pb.js";
 
 /**
  * Describes the file fujie/trust/v1/evidence.proto.
@@ -179,40 +180,6 @@ export declare type Evidence = Message<"fujie.trust.v1.Evidence"> & {
 export declare const EvidenceSchema: GenMessage<Evidence>;
 
 /**
- * A certificate with its signature over a message.
- *
- * @generated from message fujie.trust.v1.CertificateProof
- */
-export declare type CertificateProof = Message<"fujie.trust.v1.CertificateProof"> & {
-  /**
-   * The signer's certificate and intermediates, DER.
-   *
-   * @generated from field: repeated bytes certificates = 1;
-   */
-  certificates: Uint8Array[];
-
-  /**
-   * The signature.
-   *
-   * @generated from field: bytes signature = 2;
-   */
-  signature: Uint8Array;
-
-  /**
-   * How it is encoded.
-   *
-   * @generated from field: fujie.trust.v1.SignatureFormat format = 3;
-   */
-  format: SignatureFormat;
-};
-
-/**
- * Describes the message fujie.trust.v1.CertificateProof.
- * Use `create(CertificateProofSchema)` to create a new message.
- */
-export declare const CertificateProofSchema: GenMessage<CertificateProof>;
-
-/**
  * A certificate and what it signed.
  *
  * @generated from message fujie.trust.v1.VerifyCertificateRequest
@@ -363,39 +330,6 @@ export enum Verdict {
  * Describes the enum fujie.trust.v1.Verdict.
  */
 export declare const VerdictSchema: GenEnum<Verdict>;
-
-/**
- * How a signature over a challenge is encoded.
- *
- * @generated from enum fujie.trust.v1.SignatureFormat
- */
-export enum SignatureFormat {
-  /**
-   * Refused.
-   *
-   * @generated from enum value: SIGNATURE_FORMAT_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * The signature itself: DER for ECDSA and SM2, PKCS#1 v1.5 for RSA; hash SHA-256, or SM3 for SM2.
-   *
-   * @generated from enum value: SIGNATURE_FORMAT_RAW = 1;
-   */
-  RAW = 1,
-
-  /**
-   * CMS SignedData with exactly one signer, attached or detached.
-   *
-   * @generated from enum value: SIGNATURE_FORMAT_PKCS7 = 2;
-   */
-  PKCS7 = 2,
-}
-
-/**
- * Describes the enum fujie.trust.v1.SignatureFormat.
- */
-export declare const SignatureFormatSchema: GenEnum<SignatureFormat>;
 
 /**
  * Collects evidence for registrations and sign-in.

@@ -7,7 +7,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { ClaimType } from "./verification_pb.js";
+import type { ClaimType, MaintenanceWindow } from "./verification_pb.js";
 
 /**
  * Describes the file fujie/trust/v1/policy.proto.
@@ -47,6 +47,27 @@ export declare type PutPolicyRequest = Message<"fujie.trust.v1.PutPolicyRequest"
    * @generated from field: repeated string withdrawn_grant_ids = 4;
    */
   withdrawnGrantIds: string[];
+
+  /**
+   * Evidence policies by claim type and time; a claim type without one is judged by the built-in policy.
+   *
+   * @generated from field: repeated fujie.trust.v1.ClaimPolicy claim_policies = 5;
+   */
+  claimPolicies: ClaimPolicy[];
+
+  /**
+   * Who or what is blocked now (SZ-20.2).
+   *
+   * @generated from field: repeated fujie.trust.v1.BlockRule block_rules = 6;
+   */
+  blockRules: BlockRule[];
+
+  /**
+   * Caps that hold for everybody; absent: the gateway's settings.
+   *
+   * @generated from field: fujie.trust.v1.Caps caps = 7;
+   */
+  caps?: Caps | undefined;
 };
 
 /**
@@ -115,6 +136,20 @@ export declare type ApplicationPolicy = Message<"fujie.trust.v1.ApplicationPolic
    * @generated from field: uint32 rate_limit_per_second = 4;
    */
   rateLimitPerSecond: number;
+
+  /**
+   * Verifications per day (UTC); 0 means no limit.
+   *
+   * @generated from field: uint32 daily_limit = 5;
+   */
+  dailyLimit: number;
+
+  /**
+   * Its share where a source is the limit, relative to others; 0 means 1.
+   *
+   * @generated from field: uint32 weight = 6;
+   */
+  weight: number;
 };
 
 /**
@@ -176,6 +211,27 @@ export declare type SourcePolicy = Message<"fujie.trust.v1.SourcePolicy"> & {
    * @generated from field: bool enabled = 2;
    */
   enabled: boolean;
+
+  /**
+   * Calls per second that the source grants; 0 means no limit of ours.
+   *
+   * @generated from field: uint32 rate_limit_per_second = 3;
+   */
+  rateLimitPerSecond: number;
+
+  /**
+   * Calls per day (UTC) that the source grants; 0 means no limit of ours.
+   *
+   * @generated from field: uint32 daily_limit = 4;
+   */
+  dailyLimit: number;
+
+  /**
+   * Planned maintenance, soonest first.
+   *
+   * @generated from field: repeated fujie.trust.v1.MaintenanceWindow maintenance = 5;
+   */
+  maintenance: MaintenanceWindow[];
 };
 
 /**
@@ -183,6 +239,223 @@ export declare type SourcePolicy = Message<"fujie.trust.v1.SourcePolicy"> & {
  * Use `create(SourcePolicySchema)` to create a new message.
  */
 export declare const SourcePolicySchema: GenMessage<SourcePolicy>;
+
+/**
+ * Who may speak for a type of claim, and how much agreement it takes. Never changed once it is in force: a new one
+ * begins where the old one ends. A decision is made under the policy of the moment of its question.
+ *
+ * @generated from message fujie.trust.v1.ClaimPolicy
+ */
+export declare type ClaimPolicy = Message<"fujie.trust.v1.ClaimPolicy"> & {
+  /**
+   * Its id, repeated in ExplainPlan and in the audit log.
+   *
+   * @generated from field: string policy_id = 1;
+   */
+  policyId: string;
+
+  /**
+   * What it judges.
+   *
+   * @generated from field: fujie.trust.v1.ClaimType claim_type = 2;
+   */
+  claimType: ClaimType;
+
+  /**
+   * First moment.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 3;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * First moment after; absent while no successor is known.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 4;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Who has a voice, by kind of source ("population-base") or by a source's id, the weightiest first.
+   *
+   * @generated from field: repeated fujie.trust.v1.Voice voices = 5;
+   */
+  voices: Voice[];
+
+  /**
+   * How many voices have to agree: 0 means all of them.
+   *
+   * @generated from field: uint32 needed = 6;
+   */
+  needed: number;
+
+  /**
+   * How old a source's word may be when it is used again for the same application and purpose, in seconds; 0: never.
+   *
+   * @generated from field: uint32 reuse_seconds = 7;
+   */
+  reuseSeconds: number;
+
+  /**
+   * Whether receipts carry an SM2 signature too.
+   *
+   * @generated from field: bool sm2_receipt = 8;
+   */
+  sm2Receipt: boolean;
+
+  /**
+   * For faces: the least similarity that is a match, in thousandths; 0 means the source's own verdict.
+   *
+   * @generated from field: uint32 face_threshold = 9;
+   */
+  faceThreshold: number;
+};
+
+/**
+ * Describes the message fujie.trust.v1.ClaimPolicy.
+ * Use `create(ClaimPolicySchema)` to create a new message.
+ */
+export declare const ClaimPolicySchema: GenMessage<ClaimPolicy>;
+
+/**
+ * A voice in a policy.
+ *
+ * @generated from message fujie.trust.v1.Voice
+ */
+export declare type Voice = Message<"fujie.trust.v1.Voice"> & {
+  /**
+   * @generated from oneof fujie.trust.v1.Voice.source
+   */
+  source: {
+    /**
+     * Any one source of a kind: the planner chooses.
+     *
+     * @generated from field: string kind = 1;
+     */
+    value: string;
+    case: "kind";
+  } | {
+    /**
+     * Exactly this source.
+     *
+     * @generated from field: string source_id = 2;
+     */
+    value: string;
+    case: "sourceId";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Its authority, 1 to 100: a higher rank outweighs any number of lower ones. Equal ranks that disagree go to review.
+   *
+   * @generated from field: uint32 rank = 3;
+   */
+  rank: number;
+};
+
+/**
+ * Describes the message fujie.trust.v1.Voice.
+ * Use `create(VoiceSchema)` to create a new message.
+ */
+export declare const VoiceSchema: GenMessage<Voice>;
+
+/**
+ * Refuses what it matches, on every replica within ten seconds.
+ *
+ * @generated from message fujie.trust.v1.BlockRule
+ */
+export declare type BlockRule = Message<"fujie.trust.v1.BlockRule"> & {
+  /**
+   * Its id, which refusals are recorded with.
+   *
+   * @generated from field: string rule_id = 1;
+   */
+  ruleId: string;
+
+  /**
+   * @generated from oneof fujie.trust.v1.BlockRule.target
+   */
+  target: {
+    /**
+     * An application.
+     *
+     * @generated from field: string application_id = 2;
+     */
+    value: string;
+    case: "applicationId";
+  } | {
+    /**
+     * A network, in CIDR form.
+     *
+     * @generated from field: string network = 3;
+     */
+    value: string;
+    case: "network";
+  } | {
+    /**
+     * An identifier, as HMAC-SHA256 under the key that registry and gateway share ("consent-elements") over
+     * "fujie-block-identifier-v1\n" || identifier.
+     *
+     * @generated from field: bytes identifier_hmac = 4;
+     */
+    value: Uint8Array;
+    case: "identifierHmac";
+  } | {
+    /**
+     * A claim type, for everybody.
+     *
+     * @generated from field: fujie.trust.v1.ClaimType claim_type = 5;
+     */
+    value: ClaimType;
+    case: "claimType";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Version of the key of identifier_hmac.
+   *
+   * @generated from field: uint32 hmac_key_version = 6;
+   */
+  hmacKeyVersion: number;
+
+  /**
+   * When it ends; absent: until it is lifted.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 7;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fujie.trust.v1.BlockRule.
+ * Use `create(BlockRuleSchema)` to create a new message.
+ */
+export declare const BlockRuleSchema: GenMessage<BlockRule>;
+
+/**
+ * Guards against use as an oracle. 0 means the gateway's setting.
+ *
+ * @generated from message fujie.trust.v1.Caps
+ */
+export declare type Caps = Message<"fujie.trust.v1.Caps"> & {
+  /**
+   * Verifications per day about one identifier, by all applications together.
+   *
+   * @generated from field: uint32 per_identifier_per_day = 1;
+   */
+  perIdentifierPerDay: number;
+
+  /**
+   * Verifications per minute from one network (/24, or /48 of IPv6).
+   *
+   * @generated from field: uint32 per_network_per_minute = 2;
+   */
+  perNetworkPerMinute: number;
+};
+
+/**
+ * Describes the message fujie.trust.v1.Caps.
+ * Use `create(CapsSchema)` to create a new message.
+ */
+export declare const CapsSchema: GenMessage<Caps>;
 
 /**
  * Takes the policy. The gateway keeps the newest version durably and fails closed when it is not renewed.

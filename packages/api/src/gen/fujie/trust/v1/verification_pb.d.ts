@@ -7,6 +7,8 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { CertificateProof } from "./certificate_pb.js";
+import type { Status } from "../../../google/rpc/status_pb.js";
 
 /**
  * Describes the file fujie/trust/v1/verification.proto.
@@ -54,6 +56,55 @@ export declare type Claim = Message<"fujie.trust.v1.Claim"> & {
    * @generated from field: string organisation_name = 5;
    */
   organisationName: string;
+
+  /**
+   * Mobile number, mainland China; +86, spaces and hyphens are normalised.
+   *
+   * @generated from field: string phone = 6;
+   */
+  phone: string;
+
+  /**
+   * Bank card number; its Luhn digit is checked before anybody is asked.
+   *
+   * @generated from field: string bank_card = 7;
+   */
+  bankCard: string;
+
+  /**
+   * The face, JPEG or PNG, at most 512 KiB. Sent on to the source and never stored once the claim is decided.
+   *
+   * @generated from field: bytes face_image = 8;
+   */
+  faceImage: Uint8Array;
+
+  /**
+   * What shows that a certificate's key is in its holder's hands.
+   *
+   * @generated from field: fujie.trust.v1.Possession possession = 9;
+   */
+  possession?: Possession | undefined;
+
+  /**
+   * Until when the document states that it is valid, "YYYY-MM-DD", or "LONG-TERM".
+   *
+   * @generated from field: string document_expire_date = 10;
+   */
+  documentExpireDate: string;
+
+  /**
+   * Citizen id of the person under guardianship.
+   *
+   * @generated from field: string ward_citizen_id = 11;
+   */
+  wardCitizenId: string;
+
+  /**
+   * Name of the person under guardianship.
+   *
+   * @generated from field: string ward_name = 12;
+   */
+  wardName: string;
 };
 
 /**
@@ -61,6 +112,42 @@ export declare type Claim = Message<"fujie.trust.v1.Claim"> & {
  * Use `create(ClaimSchema)` to create a new message.
  */
 export declare const ClaimSchema: GenMessage<Claim>;
+
+/**
+ * A signed challenge. The signature is over the bytes "fujie-possession-v1\n" || application id || "\n" || nonce in
+ * lower-case hexadecimal || "\n" || unix milliseconds || "\n": of no use to another application, honoured once, and for
+ * two minutes.
+ *
+ * @generated from message fujie.trust.v1.Possession
+ */
+export declare type Possession = Message<"fujie.trust.v1.Possession"> & {
+  /**
+   * Made by the application, 16 to 64 random bytes.
+   *
+   * @generated from field: bytes nonce = 1;
+   */
+  nonce: Uint8Array;
+
+  /**
+   * When the challenge was made.
+   *
+   * @generated from field: google.protobuf.Timestamp challenge_time = 2;
+   */
+  challengeTime?: Timestamp | undefined;
+
+  /**
+   * The certificate, and its signature.
+   *
+   * @generated from field: fujie.trust.v1.CertificateProof proof = 3;
+   */
+  proof?: CertificateProof | undefined;
+};
+
+/**
+ * Describes the message fujie.trust.v1.Possession.
+ * Use `create(PossessionSchema)` to create a new message.
+ */
+export declare const PossessionSchema: GenMessage<Possession>;
 
 /**
  * Asks for one verification.
@@ -304,6 +391,20 @@ export declare type Receipt = Message<"fujie.trust.v1.Receipt"> & {
    * @generated from field: string key_id = 7;
    */
   keyId: string;
+
+  /**
+   * SM2 signature (r || s, 64 bytes, SM3, default signer id) over the same bytes; empty unless the claim's policy asks for it.
+   *
+   * @generated from field: bytes sm2_signature = 8;
+   */
+  sm2Signature: Uint8Array;
+
+  /**
+   * The key that made it.
+   *
+   * @generated from field: string sm2_key_id = 9;
+   */
+  sm2KeyId: string;
 };
 
 /**
@@ -311,6 +412,319 @@ export declare type Receipt = Message<"fujie.trust.v1.Receipt"> & {
  * Use `create(ReceiptSchema)` to create a new message.
  */
 export declare const ReceiptSchema: GenMessage<Receipt>;
+
+/**
+ * One question of a batch.
+ *
+ * @generated from message fujie.trust.v1.BatchVerifyRequest
+ */
+export declare type BatchVerifyRequest = Message<"fujie.trust.v1.BatchVerifyRequest"> & {
+  /**
+   * The question; its request_id names it on this stream and on every later one.
+   *
+   * @generated from field: fujie.trust.v1.VerifyRequest question = 1;
+   */
+  question?: VerifyRequest | undefined;
+};
+
+/**
+ * Describes the message fujie.trust.v1.BatchVerifyRequest.
+ * Use `create(BatchVerifyRequestSchema)` to create a new message.
+ */
+export declare const BatchVerifyRequestSchema: GenMessage<BatchVerifyRequest>;
+
+/**
+ * One answer of a batch.
+ *
+ * @generated from message fujie.trust.v1.BatchVerifyResponse
+ */
+export declare type BatchVerifyResponse = Message<"fujie.trust.v1.BatchVerifyResponse"> & {
+  /**
+   * The question's request_id.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * @generated from oneof fujie.trust.v1.BatchVerifyResponse.answer
+   */
+  answer: {
+    /**
+     * The verification.
+     *
+     * @generated from field: fujie.trust.v1.Verification verification = 2;
+     */
+    value: Verification;
+    case: "verification";
+  } | {
+    /**
+     * Why the question was refused: the status that Verify would have ended with.
+     *
+     * @generated from field: google.rpc.Status refusal = 3;
+     */
+    value: Status;
+    case: "refusal";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message fujie.trust.v1.BatchVerifyResponse.
+ * Use `create(BatchVerifyResponseSchema)` to create a new message.
+ */
+export declare const BatchVerifyResponseSchema: GenMessage<BatchVerifyResponse>;
+
+/**
+ * Where to go on.
+ *
+ * @generated from message fujie.trust.v1.WatchVerificationsRequest
+ */
+export declare type WatchVerificationsRequest = Message<"fujie.trust.v1.WatchVerificationsRequest"> & {
+  /**
+   * The token of the last verification that was taken; empty from the oldest one kept.
+   *
+   * @generated from field: string resume_token = 1;
+   */
+  resumeToken: string;
+};
+
+/**
+ * Describes the message fujie.trust.v1.WatchVerificationsRequest.
+ * Use `create(WatchVerificationsRequestSchema)` to create a new message.
+ */
+export declare const WatchVerificationsRequestSchema: GenMessage<WatchVerificationsRequest>;
+
+/**
+ * A decision or a heartbeat.
+ *
+ * @generated from message fujie.trust.v1.WatchVerificationsResponse
+ */
+export declare type WatchVerificationsResponse = Message<"fujie.trust.v1.WatchVerificationsResponse"> & {
+  /**
+   * Where to go on after this.
+   *
+   * @generated from field: string resume_token = 1;
+   */
+  resumeToken: string;
+
+  /**
+   * The verification; absent on a heartbeat.
+   *
+   * @generated from field: fujie.trust.v1.Verification verification = 2;
+   */
+  verification?: Verification | undefined;
+};
+
+/**
+ * Describes the message fujie.trust.v1.WatchVerificationsResponse.
+ * Use `create(WatchVerificationsResponseSchema)` to create a new message.
+ */
+export declare const WatchVerificationsResponseSchema: GenMessage<WatchVerificationsResponse>;
+
+/**
+ * Names a verification.
+ *
+ * @generated from message fujie.trust.v1.GetReceiptRequest
+ */
+export declare type GetReceiptRequest = Message<"fujie.trust.v1.GetReceiptRequest"> & {
+  /**
+   * The id that Verify gave.
+   *
+   * @generated from field: string verification_id = 1;
+   */
+  verificationId: string;
+
+  /**
+   * How long to wait for the log's proof, in milliseconds; at most 10000.
+   *
+   * @generated from field: uint32 wait_ms = 2;
+   */
+  waitMs: number;
+};
+
+/**
+ * Describes the message fujie.trust.v1.GetReceiptRequest.
+ * Use `create(GetReceiptRequestSchema)` to create a new message.
+ */
+export declare const GetReceiptRequestSchema: GenMessage<GetReceiptRequest>;
+
+/**
+ * The bundle. As JSON it is the file that `fujie receipt verify` reads; docs/receipts.md tells how to check it.
+ *
+ * @generated from message fujie.trust.v1.GetReceiptResponse
+ */
+export declare type GetReceiptResponse = Message<"fujie.trust.v1.GetReceiptResponse"> & {
+  /**
+   * The receipt; its salt is empty once the gateway has erased it.
+   *
+   * @generated from field: fujie.trust.v1.Receipt receipt = 1;
+   */
+  receipt?: Receipt | undefined;
+
+  /**
+   * The audit log's entry whose digest is the root that the receipt's path leads to: its canonical bytes.
+   *
+   * @generated from field: bytes entry_preimage = 2;
+   */
+  entryPreimage: Uint8Array;
+
+  /**
+   * The salt of that entry's leaf.
+   *
+   * @generated from field: bytes entry_salt = 3;
+   */
+  entrySalt: Uint8Array;
+
+  /**
+   * C2SP tlog-proof@v1: the entry's index, inclusion path and checkpoint.
+   *
+   * @generated from field: string proof_bundle = 4;
+   */
+  proofBundle: string;
+};
+
+/**
+ * Describes the message fujie.trust.v1.GetReceiptResponse.
+ * Use `create(GetReceiptResponseSchema)` to create a new message.
+ */
+export declare const GetReceiptResponseSchema: GenMessage<GetReceiptResponse>;
+
+/**
+ * What would be asked.
+ *
+ * @generated from message fujie.trust.v1.ExplainPlanRequest
+ */
+export declare type ExplainPlanRequest = Message<"fujie.trust.v1.ExplainPlanRequest"> & {
+  /**
+   * The claim type.
+   *
+   * @generated from field: fujie.trust.v1.ClaimType claim_type = 1;
+   */
+  claimType: ClaimType;
+
+  /**
+   * The level wanted, 1 to 3; 0 means the lowest.
+   *
+   * @generated from field: uint32 level = 2;
+   */
+  level: number;
+
+  /**
+   * The moment for which to plan: policies and maintenance are those of that time; absent: now.
+   *
+   * @generated from field: google.protobuf.Timestamp event_time = 3;
+   */
+  eventTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fujie.trust.v1.ExplainPlanRequest.
+ * Use `create(ExplainPlanRequestSchema)` to create a new message.
+ */
+export declare const ExplainPlanRequestSchema: GenMessage<ExplainPlanRequest>;
+
+/**
+ * The plan.
+ *
+ * @generated from message fujie.trust.v1.ExplainPlanResponse
+ */
+export declare type ExplainPlanResponse = Message<"fujie.trust.v1.ExplainPlanResponse"> & {
+  /**
+   * The evidence policy that applies.
+   *
+   * @generated from field: string policy_id = 1;
+   */
+  policyId: string;
+
+  /**
+   * How many of the asked sources have to agree.
+   *
+   * @generated from field: uint32 needed = 2;
+   */
+  needed: number;
+
+  /**
+   * Every source that answers the claim type, those that would be asked first.
+   *
+   * @generated from field: repeated fujie.trust.v1.PlannedSource sources = 3;
+   */
+  sources: PlannedSource[];
+
+  /**
+   * What the calls would cost together, in fen.
+   *
+   * @generated from field: uint32 cost_fen = 4;
+   */
+  costFen: number;
+
+  /**
+   * When the answer is expected, in milliseconds: the slowest source that is needed, at its 95th percentile.
+   *
+   * @generated from field: uint32 expected_latency_ms = 5;
+   */
+  expectedLatencyMs: number;
+};
+
+/**
+ * Describes the message fujie.trust.v1.ExplainPlanResponse.
+ * Use `create(ExplainPlanResponseSchema)` to create a new message.
+ */
+export declare const ExplainPlanResponseSchema: GenMessage<ExplainPlanResponse>;
+
+/**
+ * A source in a plan.
+ *
+ * @generated from message fujie.trust.v1.PlannedSource
+ */
+export declare type PlannedSource = Message<"fujie.trust.v1.PlannedSource"> & {
+  /**
+   * The source.
+   *
+   * @generated from field: string source_id = 1;
+   */
+  sourceId: string;
+
+  /**
+   * Whether it would be asked.
+   *
+   * @generated from field: bool asked = 2;
+   */
+  asked: boolean;
+
+  /**
+   * Why, or why not.
+   *
+   * @generated from field: fujie.trust.v1.PlanReason reason = 3;
+   */
+  reason: PlanReason;
+
+  /**
+   * Its authority under the policy: a higher rank outweighs any number of lower ones.
+   *
+   * @generated from field: uint32 rank = 4;
+   */
+  rank: number;
+
+  /**
+   * What one call costs, in fen.
+   *
+   * @generated from field: uint32 price_fen = 5;
+   */
+  priceFen: number;
+
+  /**
+   * Its live 95th percentile, or its usual latency while nothing was measured, in milliseconds.
+   *
+   * @generated from field: uint32 latency_ms = 6;
+   */
+  latencyMs: number;
+};
+
+/**
+ * Describes the message fujie.trust.v1.PlannedSource.
+ * Use `create(PlannedSourceSchema)` to create a new message.
+ */
+export declare const PlannedSourceSchema: GenMessage<PlannedSource>;
 
 /**
  * Empty.
@@ -386,6 +800,20 @@ export declare type Source = Message<"fujie.trust.v1.Source"> & {
    * @generated from field: uint32 latency_p95_ms = 5;
    */
   latencyP95Ms: number;
+
+  /**
+   * What one answered check costs, in fen.
+   *
+   * @generated from field: uint32 price_fen = 6;
+   */
+  priceFen: number;
+
+  /**
+   * Announced and planned maintenance, soonest first.
+   *
+   * @generated from field: repeated fujie.trust.v1.MaintenanceWindow maintenance = 7;
+   */
+  maintenance: MaintenanceWindow[];
 };
 
 /**
@@ -393,6 +821,33 @@ export declare type Source = Message<"fujie.trust.v1.Source"> & {
  * Use `create(SourceSchema)` to create a new message.
  */
 export declare const SourceSchema: GenMessage<Source>;
+
+/**
+ * A time in which a source is not asked.
+ *
+ * @generated from message fujie.trust.v1.MaintenanceWindow
+ */
+export declare type MaintenanceWindow = Message<"fujie.trust.v1.MaintenanceWindow"> & {
+  /**
+   * First moment.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * First moment after.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 2;
+   */
+  endTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message fujie.trust.v1.MaintenanceWindow.
+ * Use `create(MaintenanceWindowSchema)` to create a new message.
+ */
+export declare const MaintenanceWindowSchema: GenMessage<MaintenanceWindow>;
 
 /**
  * What is claimed.
@@ -427,6 +882,57 @@ export enum ClaimType {
    * @generated from enum value: CLAIM_TYPE_LEGAL_REPRESENTATIVE = 3;
    */
   LEGAL_REPRESENTATIVE = 3,
+
+  /**
+   * A natural person and a mobile number in his name: citizen_id, person_name, phone (NI-28b).
+   *
+   * @generated from enum value: CLAIM_TYPE_PERSON_CARRIER = 4;
+   */
+  PERSON_CARRIER = 4,
+
+  /**
+   * A natural person and a bank card in his name: citizen_id, person_name, bank_card (NI-28c).
+   *
+   * @generated from enum value: CLAIM_TYPE_PERSON_BANK_CARD = 5;
+   */
+  PERSON_BANK_CARD = 5,
+
+  /**
+   * The same with the mobile number reserved at the bank: citizen_id, person_name, bank_card, phone (NI-28d).
+   *
+   * @generated from enum value: CLAIM_TYPE_PERSON_BANK_CARD_PHONE = 6;
+   */
+  PERSON_BANK_CARD_PHONE = 6,
+
+  /**
+   * A natural person and his face: citizen_id, person_name, face_image (NI-28e). Only with a consent grant for exactly
+   * this: a legal basis does not stand in (NI-14).
+   *
+   * @generated from enum value: CLAIM_TYPE_PERSON_FACE = 7;
+   */
+  PERSON_FACE = 7,
+
+  /**
+   * The holder of an identifier holds a certificate's key now: possession, and citizen_id or uscc.
+   *
+   * @generated from enum value: CLAIM_TYPE_CERTIFICATE_POSSESSION = 8;
+   */
+  CERTIFICATE_POSSESSION = 8,
+
+  /**
+   * A natural person's identity document is valid, neither expired, lost nor cancelled: citizen_id, person_name,
+   * document_expire_date (NI-3).
+   *
+   * @generated from enum value: CLAIM_TYPE_DOCUMENT_VALIDITY = 9;
+   */
+  DOCUMENT_VALIDITY = 9,
+
+  /**
+   * A person is another's guardian: citizen_id and person_name of the guardian, ward_citizen_id and ward_name (NI-15).
+   *
+   * @generated from enum value: CLAIM_TYPE_GUARDIAN = 10;
+   */
+  GUARDIAN = 10,
 }
 
 /**
@@ -467,6 +973,13 @@ export enum Outcome {
    * @generated from enum value: OUTCOME_PENDING = 3;
    */
   PENDING = 3,
+
+  /**
+   * The sources did not answer for as long as the question was kept. Nothing is said of the subject: ask again.
+   *
+   * @generated from enum value: OUTCOME_EXPIRED = 4;
+   */
+  EXPIRED = 4,
 }
 
 /**
@@ -508,6 +1021,88 @@ export enum PendingReason {
 export declare const PendingReasonSchema: GenEnum<PendingReason>;
 
 /**
+ * Why a source is part of a plan or not.
+ *
+ * @generated from enum fujie.trust.v1.PlanReason
+ */
+export enum PlanReason {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: PLAN_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Part of the cheapest lawful set.
+   *
+   * @generated from enum value: PLAN_REASON_CHEAPEST = 1;
+   */
+  CHEAPEST = 1,
+
+  /**
+   * Needed by the policy whatever it costs.
+   *
+   * @generated from enum value: PLAN_REASON_REQUIRED = 2;
+   */
+  REQUIRED = 2,
+
+  /**
+   * Lawful, and dearer or slower than those that were chosen.
+   *
+   * @generated from enum value: PLAN_REASON_NOT_NEEDED = 3;
+   */
+  NOT_NEEDED = 3,
+
+  /**
+   * Suspended by the registry, or not registered.
+   *
+   * @generated from enum value: PLAN_REASON_SUSPENDED = 4;
+   */
+  SUSPENDED = 4,
+
+  /**
+   * In announced or planned maintenance.
+   *
+   * @generated from enum value: PLAN_REASON_MAINTENANCE = 5;
+   */
+  MAINTENANCE = 5,
+
+  /**
+   * Its breaker is open: it does not answer.
+   *
+   * @generated from enum value: PLAN_REASON_UNAVAILABLE = 6;
+   */
+  UNAVAILABLE = 6,
+
+  /**
+   * Its answers do not reach the level.
+   *
+   * @generated from enum value: PLAN_REASON_LEVEL_TOO_LOW = 7;
+   */
+  LEVEL_TOO_LOW = 7,
+
+  /**
+   * The policy gives it no voice for this claim.
+   *
+   * @generated from enum value: PLAN_REASON_NOT_LAWFUL = 8;
+   */
+  NOT_LAWFUL = 8,
+
+  /**
+   * Its quota is used up for now.
+   *
+   * @generated from enum value: PLAN_REASON_QUOTA = 9;
+   */
+  QUOTA = 9,
+}
+
+/**
+ * Describes the enum fujie.trust.v1.PlanReason.
+ */
+export declare const PlanReasonSchema: GenEnum<PlanReason>;
+
+/**
  * Verifies claims for applications. The caller learns the result only (NI-10): outcome, when, at which level, receipt.
  *
  * @generated from service fujie.trust.v1.VerificationService
@@ -518,9 +1113,13 @@ export declare const VerificationService: GenService<{
    * of the person for exactly these elements (used once) or a legal basis that is registered for the application.
    * A source that is away gives PENDING, which completes by itself: follow it with GetVerification.
    * Stored: the outcome, keyed digests of the elements, the evidence; never the elements in the clear.
-   * Errors: INVALID_ARGUMENT/CLAIM_INCOMPLETE, /CLAIM_UNSUPPORTED, /CITIZEN_ID_INVALID, /USCC_INVALID, /NAME_INVALID;
+   * Errors: INVALID_ARGUMENT/CLAIM_INCOMPLETE, /CLAIM_UNSUPPORTED, /CITIZEN_ID_INVALID, /USCC_INVALID, /NAME_INVALID,
+   * /PHONE_INVALID, /BANK_CARD_INVALID, /FACE_IMAGE_INVALID, /DOCUMENT_DATE_INVALID, /CERTIFICATE_MALFORMED;
+   * FAILED_PRECONDITION/DOCUMENT_EXPIRED, /GUARDIANSHIP_INVALID, /CHALLENGE_INVALID, /CERTIFICATE_UNTRUSTED,
+   * /CERTIFICATE_EXPIRED, /CERTIFICATE_NOT_YET_VALID, /CERTIFICATE_KEY_USAGE, /CERTIFICATE_CHAIN_INVALID;
+   * UNAVAILABLE/CERTIFICATE_STATUS_UNKNOWN;
    * FAILED_PRECONDITION/CONSENT_REQUIRED; PERMISSION_DENIED/CONSENT_INVALID, /CONSENT_USED, /PURPOSE_NOT_REGISTERED,
-   * /APPLICATION_SUSPENDED; RESOURCE_EXHAUSTED/QUOTA_EXCEEDED; UNAVAILABLE/POLICY_STALE.
+   * /APPLICATION_SUSPENDED, /BLOCKED; RESOURCE_EXHAUSTED/QUOTA_EXCEEDED; UNAVAILABLE/POLICY_STALE.
    *
    * @generated from rpc fujie.trust.v1.VerificationService.Verify
    */
@@ -539,6 +1138,60 @@ export declare const VerificationService: GenService<{
     methodKind: "unary";
     input: typeof GetVerificationRequestSchema;
     output: typeof GetVerificationResponseSchema;
+  },
+  /**
+   * Asks many questions on one stream, in any order of answers. Each question is a VerifyRequest of its own: it is
+   * authorised, charged and recorded like one, and a refusal of one is an answer about it alone. The stream is resumed
+   * by opening another and sending again what was not answered: the same request_id gives the first answer, and
+   * nothing is paid twice. At most 64 questions are under way at once; the next ones are read as answers leave.
+   * Interactive calls go before batches where a source is the limit.
+   * Errors, of the stream: as the pipeline's; of a question: as Verify.
+   *
+   * @generated from rpc fujie.trust.v1.VerificationService.BatchVerify
+   */
+  batchVerify: {
+    methodKind: "bidi_streaming";
+    input: typeof BatchVerifyRequestSchema;
+    output: typeof BatchVerifyResponseSchema;
+  },
+  /**
+   * Streams the calling application's verifications as they are decided after they were PENDING, in order, from the
+   * resume token on, and goes on for ever. A heartbeat without a verification follows at least every two seconds.
+   * Delivery is at least once.
+   * Errors: INVALID_ARGUMENT/RESUME_TOKEN_INVALID; OUT_OF_RANGE/RESUME_TOKEN_EXPIRED.
+   *
+   * @generated from rpc fujie.trust.v1.VerificationService.WatchVerifications
+   */
+  watchVerifications: {
+    methodKind: "server_streaming";
+    input: typeof WatchVerificationsRequestSchema;
+    output: typeof WatchVerificationsResponseSchema;
+  },
+  /**
+   * The receipt of a decided verification with its proof that it is in the audit log: a bundle that anybody checks
+   * offline with public keys alone (`fujie receipt verify`). Complete within a second of the decision; waits for that up
+   * to `wait_ms`.
+   * Errors: PERMISSION_DENIED/OBJECT_FORBIDDEN (foreign or unknown); FAILED_PRECONDITION/VERIFICATION_PENDING;
+   * UNAVAILABLE/RECEIPT_INCOMPLETE (the log has not sealed it yet).
+   *
+   * @generated from rpc fujie.trust.v1.VerificationService.GetReceipt
+   */
+  getReceipt: {
+    methodKind: "unary";
+    input: typeof GetReceiptRequestSchema;
+    output: typeof GetReceiptResponseSchema;
+  },
+  /**
+   * Which sources would be asked now for a claim, why, at what cost and expected latency, and which ones not and why.
+   * Asks nobody and stores nothing.
+   * Errors: INVALID_ARGUMENT/CLAIM_UNSUPPORTED (no policy, or no lawful source).
+   *
+   * @generated from rpc fujie.trust.v1.VerificationService.ExplainPlan
+   */
+  explainPlan: {
+    methodKind: "unary";
+    input: typeof ExplainPlanRequestSchema;
+    output: typeof ExplainPlanResponseSchema;
   },
   /**
    * Lists the trust sources with their live state: availability and usual latency, never verdicts.

@@ -7,13 +7,15 @@
 import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_fujie_options_v1_options } from "../../options/v1/options_pb.js";
+import { file_fujie_trust_v1_certificate } from "./certificate_pb.js";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_rpc_status } from "../../../google/rpc/status_pb.js";
 
 /**
  * Describes the file fujie/trust/v1/verification.proto.
  */
 export const file_fujie_trust_v1_verification = /*@__PURE__*/
-  fileDesc("CiFmdWppZS90cnVzdC92MS92ZXJpZmljYXRpb24ucHJvdG8SDmZ1amllLnRydXN0LnYxIscBCgVDbGFpbRI3CgR0eXBlGAEgASgOMhkuZnVqaWUudHJ1c3QudjEuQ2xhaW1UeXBlQg66SAeCAQQQASAAkOcYARIfCgpjaXRpemVuX2lkGAIgASgJQgu6SARyAhhAkOcYAxIgCgtwZXJzb25fbmFtZRgDIAEoCUILukgEcgIYZJDnGAMSGQoEdXNjYxgEIAEoCUILukgEcgIYQJDnGAMSJwoRb3JnYW5pc2F0aW9uX25hbWUYBSABKAlCDLpIBXIDGMgBkOcYAyL8AQoNVmVyaWZ5UmVxdWVzdBIhCgpyZXF1ZXN0X2lkGAEgASgJQg26SAZyBBAIGECQ5xgBEiwKBWNsYWltGAIgASgLMhUuZnVqaWUudHJ1c3QudjEuQ2xhaW1CBrpIA8gBARIeCgdwdXJwb3NlGAMgASgJQg26SAZyBBABGECQ5xgBEicKDWNvbnNlbnRfZ3JhbnQYBCABKAlCDrpIB3IFEAEYgBCQ5xgESAASJAoLbGVnYWxfYmFzaXMYBSABKAlCDbpIBnIEEAEYQJDnGAFIABIaCgVsZXZlbBgGIAEoDUILukgEKgIYA5DnGAFCDwoGZ3JvdW5kEgW6SAIIASJECg5WZXJpZnlSZXNwb25zZRIyCgx2ZXJpZmljYXRpb24YASABKAsyHC5mdWppZS50cnVzdC52MS5WZXJpZmljYXRpb24iXwoWR2V0VmVyaWZpY2F0aW9uUmVxdWVzdBIlCg92ZXJpZmljYXRpb25faWQYASABKAlCDLpIBXIDsAEBkOcYARIeCgd3YWl0X21zGAIgASgNQg26SAYqBBiw6gGQ5xgBIk0KF0dldFZlcmlmaWNhdGlvblJlc3BvbnNlEjIKDHZlcmlmaWNhdGlvbhgBIAEoCzIcLmZ1amllLnRydXN0LnYxLlZlcmlmaWNhdGlvbiKQAgoMVmVyaWZpY2F0aW9uEh0KD3ZlcmlmaWNhdGlvbl9pZBgBIAEoCUIEkOcYARIuCgdvdXRjb21lGAIgASgOMhcuZnVqaWUudHJ1c3QudjEuT3V0Y29tZUIEkOcYAhI1CgtkZWNpZGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBJDnGAESEwoFbGV2ZWwYBCABKA1CBJDnGAISOwoOcGVuZGluZ19yZWFzb24YBSABKA4yHS5mdWppZS50cnVzdC52MS5QZW5kaW5nUmVhc29uQgSQ5xgBEigKB3JlY2VpcHQYBiABKAsyFy5mdWppZS50cnVzdC52MS5SZWNlaXB0IqgBCgdSZWNlaXB0EhcKCXN0YXRlbWVudBgBIAEoDEIEkOcYAhISCgRzYWx0GAIgASgMQgSQ5xgEEhMKBWluZGV4GAMgASgNQgSQ5xgBEhgKCmJhdGNoX3NpemUYBCABKA1CBJDnGAESEgoEcGF0aBgFIAMoDEIEkOcYARIXCglzaWduYXR1cmUYBiABKAxCBJDnGAESFAoGa2V5X2lkGAcgASgJQgSQ5xgBIhQKEkxpc3RTb3VyY2VzUmVxdWVzdCI+ChNMaXN0U291cmNlc1Jlc3BvbnNlEicKB3NvdXJjZXMYASADKAsyFi5mdWppZS50cnVzdC52MS5Tb3VyY2UipQEKBlNvdXJjZRIXCglzb3VyY2VfaWQYASABKAlCBJDnGAESNAoLY2xhaW1fdHlwZXMYAiADKA4yGS5mdWppZS50cnVzdC52MS5DbGFpbVR5cGVCBJDnGAESFQoHZW5hYmxlZBgDIAEoCEIEkOcYARIXCglhdmFpbGFibGUYBCABKAhCBJDnGAESHAoObGF0ZW5jeV9wOTVfbXMYBSABKA1CBJDnGAEqjAEKCUNsYWltVHlwZRIaChZDTEFJTV9UWVBFX1VOU1BFQ0lGSUVEEAASIQodQ0xBSU1fVFlQRV9QRVJTT05fVFdPX0VMRU1FTlQQARIbChdDTEFJTV9UWVBFX0xFR0FMX1BFUlNPThACEiMKH0NMQUlNX1RZUEVfTEVHQUxfUkVQUkVTRU5UQVRJVkUQAypjCgdPdXRjb21lEhcKE09VVENPTUVfVU5TUEVDSUZJRUQQABIUChBPVVRDT01FX1ZFUklGSUVEEAESFAoQT1VUQ09NRV9SRUpFQ1RFRBACEhMKD09VVENPTUVfUEVORElORxADKmoKDVBlbmRpbmdSZWFzb24SHgoaUEVORElOR19SRUFTT05fVU5TUEVDSUZJRUQQABIeChpQRU5ESU5HX1JFQVNPTl9TT1VSQ0VfQVdBWRABEhkKFVBFTkRJTkdfUkVBU09OX1JFVklFVxACMogDChNWZXJpZmljYXRpb25TZXJ2aWNlEl8KBlZlcmlmeRIdLmZ1amllLnRydXN0LnYxLlZlcmlmeVJlcXVlc3QaHi5mdWppZS50cnVzdC52MS5WZXJpZnlSZXNwb25zZSIWiucYEgoMdHJ1c3QudmVyaWZ5EAMwARKbAQoPR2V0VmVyaWZpY2F0aW9uEiYuZnVqaWUudHJ1c3QudjEuR2V0VmVyaWZpY2F0aW9uUmVxdWVzdBonLmZ1amllLnRydXN0LnYxLkdldFZlcmlmaWNhdGlvblJlc3BvbnNlIjeK5xgzCgx0cnVzdC52ZXJpZnkQBxoPdmVyaWZpY2F0aW9uX2lkIgx2ZXJpZmljYXRpb2444NQDEnIKC0xpc3RTb3VyY2VzEiIuZnVqaWUudHJ1c3QudjEuTGlzdFNvdXJjZXNSZXF1ZXN0GiMuZnVqaWUudHJ1c3QudjEuTGlzdFNvdXJjZXNSZXNwb25zZSIaiucYFgoSdHJ1c3Quc291cmNlcy5yZWFkEAhiBnByb3RvMw", [file_buf_validate_validate, file_fujie_options_v1_options, file_google_protobuf_timestamp]);
+  fileDesc("CiFmdWppZS90cnVzdC92MS92ZXJpZmljYXRpb24ucHJvdG8SDmZ1amllLnRydXN0LnYxIscDCgVDbGFpbRI3CgR0eXBlGAEgASgOMhkuZnVqaWUudHJ1c3QudjEuQ2xhaW1UeXBlQg66SAeCAQQQASAAkOcYARIfCgpjaXRpemVuX2lkGAIgASgJQgu6SARyAhhAkOcYAxIgCgtwZXJzb25fbmFtZRgDIAEoCUILukgEcgIYZJDnGAMSGQoEdXNjYxgEIAEoCUILukgEcgIYQJDnGAMSJwoRb3JnYW5pc2F0aW9uX25hbWUYBSABKAlCDLpIBXIDGMgBkOcYAxIaCgVwaG9uZRgGIAEoCUILukgEcgIYIJDnGAMSHgoJYmFua19jYXJkGAcgASgJQgu6SARyAhggkOcYAxIhCgpmYWNlX2ltYWdlGAggASgMQg26SAZ6BBiAgCCQ5xgDEi4KCnBvc3Nlc3Npb24YCSABKAsyGi5mdWppZS50cnVzdC52MS5Qb3NzZXNzaW9uEikKFGRvY3VtZW50X2V4cGlyZV9kYXRlGAogASgJQgu6SARyAhgKkOcYAxIkCg93YXJkX2NpdGl6ZW5faWQYCyABKAlCC7pIBHICGECQ5xgDEh4KCXdhcmRfbmFtZRgMIAEoCUILukgEcgIYZJDnGAMiowEKClBvc3Nlc3Npb24SHAoFbm9uY2UYASABKAxCDbpIBnoEEBAYQJDnGAISPgoOY2hhbGxlbmdlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgq6SAPIAQGQ5xgBEjcKBXByb29mGAMgASgLMiAuZnVqaWUudHJ1c3QudjEuQ2VydGlmaWNhdGVQcm9vZkIGukgDyAEBIvwBCg1WZXJpZnlSZXF1ZXN0EiEKCnJlcXVlc3RfaWQYASABKAlCDbpIBnIEEAgYQJDnGAESLAoFY2xhaW0YAiABKAsyFS5mdWppZS50cnVzdC52MS5DbGFpbUIGukgDyAEBEh4KB3B1cnBvc2UYAyABKAlCDbpIBnIEEAEYQJDnGAESJwoNY29uc2VudF9ncmFudBgEIAEoCUIOukgHcgUQARiAEJDnGARIABIkCgtsZWdhbF9iYXNpcxgFIAEoCUINukgGcgQQARhAkOcYAUgAEhoKBWxldmVsGAYgASgNQgu6SAQqAhgDkOcYAUIPCgZncm91bmQSBbpIAggBIkQKDlZlcmlmeVJlc3BvbnNlEjIKDHZlcmlmaWNhdGlvbhgBIAEoCzIcLmZ1amllLnRydXN0LnYxLlZlcmlmaWNhdGlvbiJfChZHZXRWZXJpZmljYXRpb25SZXF1ZXN0EiUKD3ZlcmlmaWNhdGlvbl9pZBgBIAEoCUIMukgFcgOwAQGQ5xgBEh4KB3dhaXRfbXMYAiABKA1CDbpIBioEGLDqAZDnGAEiTQoXR2V0VmVyaWZpY2F0aW9uUmVzcG9uc2USMgoMdmVyaWZpY2F0aW9uGAEgASgLMhwuZnVqaWUudHJ1c3QudjEuVmVyaWZpY2F0aW9uIpACCgxWZXJpZmljYXRpb24SHQoPdmVyaWZpY2F0aW9uX2lkGAEgASgJQgSQ5xgBEi4KB291dGNvbWUYAiABKA4yFy5mdWppZS50cnVzdC52MS5PdXRjb21lQgSQ5xgCEjUKC2RlY2lkZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIEkOcYARITCgVsZXZlbBgEIAEoDUIEkOcYAhI7Cg5wZW5kaW5nX3JlYXNvbhgFIAEoDjIdLmZ1amllLnRydXN0LnYxLlBlbmRpbmdSZWFzb25CBJDnGAESKAoHcmVjZWlwdBgGIAEoCzIXLmZ1amllLnRydXN0LnYxLlJlY2VpcHQi3wEKB1JlY2VpcHQSFwoJc3RhdGVtZW50GAEgASgMQgSQ5xgCEhIKBHNhbHQYAiABKAxCBJDnGAQSEwoFaW5kZXgYAyABKA1CBJDnGAESGAoKYmF0Y2hfc2l6ZRgEIAEoDUIEkOcYARISCgRwYXRoGAUgAygMQgSQ5xgBEhcKCXNpZ25hdHVyZRgGIAEoDEIEkOcYARIUCgZrZXlfaWQYByABKAlCBJDnGAESGwoNc20yX3NpZ25hdHVyZRgIIAEoDEIEkOcYARIYCgpzbTJfa2V5X2lkGAkgASgJQgSQ5xgBIk0KEkJhdGNoVmVyaWZ5UmVxdWVzdBI3CghxdWVzdGlvbhgBIAEoCzIdLmZ1amllLnRydXN0LnYxLlZlcmlmeVJlcXVlc3RCBrpIA8gBASKWAQoTQmF0Y2hWZXJpZnlSZXNwb25zZRIYCgpyZXF1ZXN0X2lkGAEgASgJQgSQ5xgBEjQKDHZlcmlmaWNhdGlvbhgCIAEoCzIcLmZ1amllLnRydXN0LnYxLlZlcmlmaWNhdGlvbkgAEiUKB3JlZnVzYWwYAyABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAQggKBmFuc3dlciI/ChlXYXRjaFZlcmlmaWNhdGlvbnNSZXF1ZXN0EiIKDHJlc3VtZV90b2tlbhgBIAEoCUIMukgFcgMYyAGQ5xgBImwKGldhdGNoVmVyaWZpY2F0aW9uc1Jlc3BvbnNlEhoKDHJlc3VtZV90b2tlbhgBIAEoCUIEkOcYARIyCgx2ZXJpZmljYXRpb24YAiABKAsyHC5mdWppZS50cnVzdC52MS5WZXJpZmljYXRpb24iWQoRR2V0UmVjZWlwdFJlcXVlc3QSJQoPdmVyaWZpY2F0aW9uX2lkGAEgASgJQgy6SAVyA7ABAZDnGAESHQoHd2FpdF9tcxgCIAEoDUIMukgFKgMYkE6Q5xgBIpIBChJHZXRSZWNlaXB0UmVzcG9uc2USKAoHcmVjZWlwdBgBIAEoCzIXLmZ1amllLnRydXN0LnYxLlJlY2VpcHQSHAoOZW50cnlfcHJlaW1hZ2UYAiABKAxCBJDnGAESGAoKZW50cnlfc2FsdBgDIAEoDEIEkOcYARIaCgxwcm9vZl9idW5kbGUYBCABKAlCBJDnGAEipQEKEkV4cGxhaW5QbGFuUmVxdWVzdBI9CgpjbGFpbV90eXBlGAEgASgOMhkuZnVqaWUudHJ1c3QudjEuQ2xhaW1UeXBlQg66SAeCAQQQASAAkOcYARIaCgVsZXZlbBgCIAEoDUILukgEKgIYA5DnGAESNAoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBJDnGAEirwEKE0V4cGxhaW5QbGFuUmVzcG9uc2USFwoJcG9saWN5X2lkGAEgASgJQgSQ5xgBEhQKBm5lZWRlZBgCIAEoDUIEkOcYARIuCgdzb3VyY2VzGAMgAygLMh0uZnVqaWUudHJ1c3QudjEuUGxhbm5lZFNvdXJjZRIWCghjb3N0X2ZlbhgEIAEoDUIEkOcYARIhChNleHBlY3RlZF9sYXRlbmN5X21zGAUgASgNQgSQ5xgBIrYBCg1QbGFubmVkU291cmNlEhcKCXNvdXJjZV9pZBgBIAEoCUIEkOcYARITCgVhc2tlZBgCIAEoCEIEkOcYARIwCgZyZWFzb24YAyABKA4yGi5mdWppZS50cnVzdC52MS5QbGFuUmVhc29uQgSQ5xgBEhIKBHJhbmsYBCABKA1CBJDnGAESFwoJcHJpY2VfZmVuGAUgASgNQgSQ5xgBEhgKCmxhdGVuY3lfbXMYBiABKA1CBJDnGAEiFAoSTGlzdFNvdXJjZXNSZXF1ZXN0Ij4KE0xpc3RTb3VyY2VzUmVzcG9uc2USJwoHc291cmNlcxgBIAMoCzIWLmZ1amllLnRydXN0LnYxLlNvdXJjZSL2AQoGU291cmNlEhcKCXNvdXJjZV9pZBgBIAEoCUIEkOcYARI0CgtjbGFpbV90eXBlcxgCIAMoDjIZLmZ1amllLnRydXN0LnYxLkNsYWltVHlwZUIEkOcYARIVCgdlbmFibGVkGAMgASgIQgSQ5xgBEhcKCWF2YWlsYWJsZRgEIAEoCEIEkOcYARIcCg5sYXRlbmN5X3A5NV9tcxgFIAEoDUIEkOcYARIXCglwcmljZV9mZW4YBiABKA1CBJDnGAESNgoLbWFpbnRlbmFuY2UYByADKAsyIS5mdWppZS50cnVzdC52MS5NYWludGVuYW5jZVdpbmRvdyJ9ChFNYWludGVuYW5jZVdpbmRvdxI0CgpzdGFydF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIEkOcYARIyCghlbmRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBJDnGAEq8QIKCUNsYWltVHlwZRIaChZDTEFJTV9UWVBFX1VOU1BFQ0lGSUVEEAASIQodQ0xBSU1fVFlQRV9QRVJTT05fVFdPX0VMRU1FTlQQARIbChdDTEFJTV9UWVBFX0xFR0FMX1BFUlNPThACEiMKH0NMQUlNX1RZUEVfTEVHQUxfUkVQUkVTRU5UQVRJVkUQAxIdChlDTEFJTV9UWVBFX1BFUlNPTl9DQVJSSUVSEAQSHwobQ0xBSU1fVFlQRV9QRVJTT05fQkFOS19DQVJEEAUSJQohQ0xBSU1fVFlQRV9QRVJTT05fQkFOS19DQVJEX1BIT05FEAYSGgoWQ0xBSU1fVFlQRV9QRVJTT05fRkFDRRAHEiUKIUNMQUlNX1RZUEVfQ0VSVElGSUNBVEVfUE9TU0VTU0lPThAIEiAKHENMQUlNX1RZUEVfRE9DVU1FTlRfVkFMSURJVFkQCRIXChNDTEFJTV9UWVBFX0dVQVJESUFOEAoqeAoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASFAoQT1VUQ09NRV9WRVJJRklFRBABEhQKEE9VVENPTUVfUkVKRUNURUQQAhITCg9PVVRDT01FX1BFTkRJTkcQAxITCg9PVVRDT01FX0VYUElSRUQQBCpqCg1QZW5kaW5nUmVhc29uEh4KGlBFTkRJTkdfUkVBU09OX1VOU1BFQ0lGSUVEEAASHgoaUEVORElOR19SRUFTT05fU09VUkNFX0FXQVkQARIZChVQRU5ESU5HX1JFQVNPTl9SRVZJRVcQAiqgAgoKUGxhblJlYXNvbhIbChdQTEFOX1JFQVNPTl9VTlNQRUNJRklFRBAAEhgKFFBMQU5fUkVBU09OX0NIRUFQRVNUEAESGAoUUExBTl9SRUFTT05fUkVRVUlSRUQQAhIaChZQTEFOX1JFQVNPTl9OT1RfTkVFREVEEAMSGQoVUExBTl9SRUFTT05fU1VTUEVOREVEEAQSGwoXUExBTl9SRUFTT05fTUFJTlRFTkFOQ0UQBRIbChdQTEFOX1JFQVNPTl9VTkFWQUlMQUJMRRAGEh0KGVBMQU5fUkVBU09OX0xFVkVMX1RPT19MT1cQBxIaChZQTEFOX1JFQVNPTl9OT1RfTEFXRlVMEAgSFQoRUExBTl9SRUFTT05fUVVPVEEQCTKQBwoTVmVyaWZpY2F0aW9uU2VydmljZRJfCgZWZXJpZnkSHS5mdWppZS50cnVzdC52MS5WZXJpZnlSZXF1ZXN0Gh4uZnVqaWUudHJ1c3QudjEuVmVyaWZ5UmVzcG9uc2UiFornGBIKDHRydXN0LnZlcmlmeRADMAESmwEKD0dldFZlcmlmaWNhdGlvbhImLmZ1amllLnRydXN0LnYxLkdldFZlcmlmaWNhdGlvblJlcXVlc3QaJy5mdWppZS50cnVzdC52MS5HZXRWZXJpZmljYXRpb25SZXNwb25zZSI3iucYMwoMdHJ1c3QudmVyaWZ5EAcaD3ZlcmlmaWNhdGlvbl9pZCIMdmVyaWZpY2F0aW9uOODUAxJyCgtCYXRjaFZlcmlmeRIiLmZ1amllLnRydXN0LnYxLkJhdGNoVmVyaWZ5UmVxdWVzdBojLmZ1amllLnRydXN0LnYxLkJhdGNoVmVyaWZ5UmVzcG9uc2UiFornGBIKDHRydXN0LnZlcmlmeRADMAEoATABEoMBChJXYXRjaFZlcmlmaWNhdGlvbnMSKS5mdWppZS50cnVzdC52MS5XYXRjaFZlcmlmaWNhdGlvbnNSZXF1ZXN0GiouZnVqaWUudHJ1c3QudjEuV2F0Y2hWZXJpZmljYXRpb25zUmVzcG9uc2UiFIrnGBAKDHRydXN0LnZlcmlmeRADMAESiAEKCkdldFJlY2VpcHQSIS5mdWppZS50cnVzdC52MS5HZXRSZWNlaXB0UmVxdWVzdBoiLmZ1amllLnRydXN0LnYxLkdldFJlY2VpcHRSZXNwb25zZSIziucYLwoMdHJ1c3QudmVyaWZ5EAcaD3ZlcmlmaWNhdGlvbl9pZCIMdmVyaWZpY2F0aW9uEoABCgtFeHBsYWluUGxhbhIiLmZ1amllLnRydXN0LnYxLkV4cGxhaW5QbGFuUmVxdWVzdBojLmZ1amllLnRydXN0LnYxLkV4cGxhaW5QbGFuUmVzcG9uc2UiKIrnGCQKDHRydXN0LnZlcmlmeQoSdHJ1c3Quc291cmNlcy5yZWFkEAgScgoLTGlzdFNvdXJjZXMSIi5mdWppZS50cnVzdC52MS5MaXN0U291cmNlc1JlcXVlc3QaIy5mdWppZS50cnVzdC52MS5MaXN0U291cmNlc1Jlc3BvbnNlIhqK5xgWChJ0cnVzdC5zb3VyY2VzLnJlYWQQCGIGcHJvdG8z", [file_buf_validate_validate, file_fujie_options_v1_options, file_fujie_trust_v1_certificate, file_google_protobuf_timestamp, file_google_rpc_status]);
 
 /**
  * Describes the message fujie.trust.v1.Claim.
@@ -23,67 +25,144 @@ export const ClaimSchema = /*@__PURE__*/
   messageDesc(file_fujie_trust_v1_verification, 0);
 
 /**
+ * Describes the message fujie.trust.v1.Possession.
+ * Use `create(PossessionSchema)` to create a new message.
+ */
+export const PossessionSchema = /*@__PURE__*/
+  messageDesc(file_fujie_trust_v1_verification, 1);
+
+/**
  * Describes the message fujie.trust.v1.VerifyRequest.
  * Use `create(VerifyRequestSchema)` to create a new message.
  */
 export const VerifyRequestSchema = /*@__PURE__*/
-  messageDesc(file_fujie_trust_v1_verification, 1);
+  messageDesc(file_fujie_trust_v1_verification, 2);
 
 /**
  * Describes the message fujie.trust.v1.VerifyResponse.
  * Use `create(VerifyResponseSchema)` to create a new message.
  */
 export const VerifyResponseSchema = /*@__PURE__*/
-  messageDesc(file_fujie_trust_v1_verification, 2);
+  messageDesc(file_fujie_trust_v1_verification, 3);
 
 /**
  * Describes the message fujie.trust.v1.GetVerificationRequest.
  * Use `create(GetVerificationRequestSchema)` to create a new message.
  */
 export const GetVerificationRequestSchema = /*@__PURE__*/
-  messageDesc(file_fujie_trust_v1_verification, 3);
+  messageDesc(file_fujie_trust_v1_verification, 4);
 
 /**
  * Describes the message fujie.trust.v1.GetVerificationResponse.
  * Use `create(GetVerificationResponseSchema)` to create a new message.
  */
 export const GetVerificationResponseSchema = /*@__PURE__*/
-  messageDesc(file_fujie_trust_v1_verification, 4);
+  messageDesc(file_fujie_trust_v1_verification, 5);
 
 /**
  * Describes the message fujie.trust.v1.Verification.
  * Use `create(VerificationSchema)` to create a new message.
  */
 export const VerificationSchema = /*@__PURE__*/
-  messageDesc(file_fujie_trust_v1_verification, 5);
+  messageDesc(file_fujie_trust_v1_verification, 6);
 
 /**
  * Describes the message fujie.trust.v1.Receipt.
  * Use `create(ReceiptSchema)` to create a new message.
  */
 export const ReceiptSchema = /*@__PURE__*/
-  messageDesc(file_fujie_trust_v1_verification, 6);
+  messageDesc(file_fujie_trust_v1_verification, 7);
+
+/**
+ * Describes the message fujie.trust.v1.BatchVerifyRequest.
+ * Use `create(BatchVerifyRequestSchema)` to create a new message.
+ */
+export const BatchVerifyRequestSchema = /*@__PURE__*/
+  messageDesc(file_fujie_trust_v1_verification, 8);
+
+/**
+ * Describes the message fujie.trust.v1.BatchVerifyResponse.
+ * Use `create(BatchVerifyResponseSchema)` to create a new message.
+ */
+export const BatchVerifyResponseSchema = /*@__PURE__*/
+  messageDesc(file_fujie_trust_v1_verification, 9);
+
+/**
+ * Describes the message fujie.trust.v1.WatchVerificationsRequest.
+ * Use `create(WatchVerificationsRequestSchema)` to create a new message.
+ */
+export const WatchVerificationsRequestSchema = /*@__PURE__*/
+  messageDesc(file_fujie_trust_v1_verification, 10);
+
+/**
+ * Describes the message fujie.trust.v1.WatchVerificationsResponse.
+ * Use `create(WatchVerificationsResponseSchema)` to create a new message.
+ */
+export const WatchVerificationsResponseSchema = /*@__PURE__*/
+  messageDesc(file_fujie_trust_v1_verification, 11);
+
+/**
+ * Describes the message fujie.trust.v1.GetReceiptRequest.
+ * Use `create(GetReceiptRequestSchema)` to create a new message.
+ */
+export const GetReceiptRequestSchema = /*@__PURE__*/
+  messageDesc(file_fujie_trust_v1_verification, 12);
+
+/**
+ * Describes the message fujie.trust.v1.GetReceiptResponse.
+ * Use `create(GetReceiptResponseSchema)` to create a new message.
+ */
+export const GetReceiptResponseSchema = /*@__PURE__*/
+  messageDesc(file_fujie_trust_v1_verification, 13);
+
+/**
+ * Describes the message fujie.trust.v1.ExplainPlanRequest.
+ * Use `create(ExplainPlanRequestSchema)` to create a new message.
+ */
+export const ExplainPlanRequestSchema = /*@__PURE__*/
+  messageDesc(file_fujie_trust_v1_verification, 14);
+
+/**
+ * Describes the message fujie.trust.v1.ExplainPlanResponse.
+ * Use `create(ExplainPlanResponseSchema)` to create a new message.
+ */
+export const ExplainPlanResponseSchema = /*@__PURE__*/
+  messageDesc(file_fujie_trust_v1_verification, 15);
+
+/**
+ * Describes the message fujie.trust.v1.PlannedSource.
+ * Use `create(PlannedSourceSchema)` to create a new message.
+ */
+export const PlannedSourceSchema = /*@__PURE__*/
+  messageDesc(file_fujie_trust_v1_verification, 16);
 
 /**
  * Describes the message fujie.trust.v1.ListSourcesRequest.
  * Use `create(ListSourcesRequestSchema)` to create a new message.
  */
 export const ListSourcesRequestSchema = /*@__PURE__*/
-  messageDesc(file_fujie_trust_v1_verification, 7);
+  messageDesc(file_fujie_trust_v1_verification, 17);
 
 /**
  * Describes the message fujie.trust.v1.ListSourcesResponse.
  * Use `create(ListSourcesResponseSchema)` to create a new message.
  */
 export const ListSourcesResponseSchema = /*@__PURE__*/
-  messageDesc(file_fujie_trust_v1_verification, 8);
+  messageDesc(file_fujie_trust_v1_verification, 18);
 
 /**
  * Describes the message fujie.trust.v1.Source.
  * Use `create(SourceSchema)` to create a new message.
  */
 export const SourceSchema = /*@__PURE__*/
-  messageDesc(file_fujie_trust_v1_verification, 9);
+  messageDesc(file_fujie_trust_v1_verification, 19);
+
+/**
+ * Describes the message fujie.trust.v1.MaintenanceWindow.
+ * Use `create(MaintenanceWindowSchema)` to create a new message.
+ */
+export const MaintenanceWindowSchema = /*@__PURE__*/
+  messageDesc(file_fujie_trust_v1_verification, 20);
 
 /**
  * Describes the enum fujie.trust.v1.ClaimType.
@@ -126,6 +205,20 @@ export const PendingReasonSchema = /*@__PURE__*/
  */
 export const PendingReason = /*@__PURE__*/
   tsEnum(PendingReasonSchema);
+
+/**
+ * Describes the enum fujie.trust.v1.PlanReason.
+ */
+export const PlanReasonSchema = /*@__PURE__*/
+  enumDesc(file_fujie_trust_v1_verification, 3);
+
+/**
+ * Why a source is part of a plan or not.
+ *
+ * @generated from enum fujie.trust.v1.PlanReason
+ */
+export const PlanReason = /*@__PURE__*/
+  tsEnum(PlanReasonSchema);
 
 /**
  * Verifies claims for applications. The caller learns the result only (NI-10): outcome, when, at which level, receipt.

@@ -1,0 +1,1 @@
+export { readUpdateMask } from "./update-mask.ts";

@@ -1,0 +1,2 @@
+/** The fields of an entry of kind "biometric". */
+export { readSignedHttpSettings as readSettings } from "../signed-http.ts";
