@@ -8,7 +8,8 @@ import { createLogger } from "@fujie/kit/log";
 import { startThrowawayPostgres, testDatabase } from "../../packages/embedded/src/testing.ts";
 import { encodeEntry, type LogEntry } from "../../packages/transparency/src/index.ts";
 import type { PreparedEntry } from "../../services/audit/src/log/entry.ts";
-import { createPartitions, writeEntries } from "../../services/audit/src/log/store.ts";
+import { openNameNumbers } from "../../services/audit/src/log/names.ts";
+import { createPartitions, namesIn, writeEntries } from "../../services/audit/src/log/store.ts";
 import { findEntries, noConditions, type Question } from "../../services/audit/src/search/search.ts";
 import { migrationsDir } from "../../services/audit/src/server.ts";
 import { atMost, percentile, type Row, type SuiteResult } from "./suite.ts";
@@ -53,12 +54,14 @@ async function openSearchDatabase(stack: AsyncDisposableStack): Promise<Database
 }
 
 async function load(db: Database, entries: number): Promise<void> {
+  const names = openNameNumbers(db);
   let until = 0;
   for (let begin = 0; begin < entries; begin += BATCH) {
     const count = Math.min(BATCH, entries - begin);
     while (until < begin + count) until = await createPartitions(db, begin + count, PARTITION);
     const batch = Array.from({ length: count }, (_, offset) => prepare(begin + offset));
-    await transaction(db, (tx) => writeEntries(tx, begin, batch));
+    const numbers = await names.of(namesIn(batch));
+    await transaction(db, (tx) => writeEntries(tx, begin, batch, numbers));
   }
 }
 

@@ -19,8 +19,9 @@ import { startThrowawayPostgres, testDatabase } from "../../../packages/embedded
 import { type Appender, createAppender } from "../../../services/audit/src/events/appender.ts";
 import { narrowEvent } from "../../../services/audit/src/events/narrow-event.ts";
 import { writeEntry } from "../../../services/audit/src/events/prepare-entry.ts";
+import { openNameNumbers } from "../../../services/audit/src/log/names.ts";
 import { openSequencer } from "../../../services/audit/src/log/sequencer.ts";
-import { createPartitions, writeEntries } from "../../../services/audit/src/log/store.ts";
+import { createPartitions, namesIn, writeEntries } from "../../../services/audit/src/log/store.ts";
 import { migrationsDir } from "../../../services/audit/src/server.ts";
 import { openSubjectKeys } from "../../../services/audit/src/subjects/subject-keys.ts";
 
@@ -32,6 +33,7 @@ const silent = createLogger({ service: "audit", level: "error", destination: { w
 
 export interface Stage extends AsyncDisposable {
   readonly sealedDb: Database;
+  readonly sealedUrl: string;
   readonly plainDb: Database;
   readonly ring: KeyRing;
   readonly appender: Appender;
@@ -53,19 +55,21 @@ export async function openStage(): Promise<Stage> {
   }
   const keys = provisionKeys({ rootDir: folder, services: ["audit"] });
   const ring = stack.use(openFileKeyRing(keys.keysDir("audit"), { service: "audit" }));
-  const sealedDb = await openBenchDatabase(stack);
-  const plainDb = await openBenchDatabase(stack);
+  const { db: sealedDb, url: sealedUrl } = await openBenchDatabase(stack);
+  const { db: plainDb } = await openBenchDatabase(stack);
   await createPartitions(plainDb, 1, 2 ** 22);
   const subjectKeys = openSubjectKeys({ db: sealedDb, ring, clock: systemClock });
   const sequencer = stack.use(openSequencer({ db: sealedDb, ring, origin: ORIGIN, log: silent, timers: systemTimers }));
   while (!sequencer.isLeading()) await systemTimers.sleep(5);
   const appender = createAppender({ db: sealedDb, sequencer, subjectKeys });
+  const names = openNameNumbers(plainDb);
   let inserted = 0;
   const insertPiece = async (piece: readonly Event[], begin: number): Promise<void> => {
     const narrowed = piece.map((event, position) => narrowEvent(event, position, "bench"));
     const sealDetails = await subjectKeys.prepare(narrowed.map(({ keyOwner }) => keyOwner));
     const rows = narrowed.map((event) => ({ ...writeEntry(event, sealDetails), leafHash: new Uint8Array() }));
-    await transaction(plainDb, (tx) => writeEntries(tx, begin, rows));
+    const numbers = await names.of(namesIn(rows));
+    await transaction(plainDb, (tx) => writeEntries(tx, begin, rows, numbers));
   };
   const take = (count: number): number => {
     inserted += count;
@@ -74,6 +78,7 @@ export async function openStage(): Promise<Stage> {
   const opened = stack.move();
   return {
     sealedDb,
+    sealedUrl,
     plainDb,
     ring,
     appender,
@@ -87,11 +92,12 @@ export async function openStage(): Promise<Stage> {
   };
 }
 
-async function openBenchDatabase(stack: AsyncDisposableStack): Promise<Database> {
+async function openBenchDatabase(stack: AsyncDisposableStack): Promise<{ db: Database; url: string }> {
   const { ownerUrl, runtimeUrl, ...database } = await testDatabase();
   stack.defer(() => database[Symbol.asyncDispose]());
   await migrate({ url: ownerUrl, dir: migrationsDir, runtimeRole: roleOf(runtimeUrl), log: silent });
-  return stack.use(openDatabase({ url: runtimeUrl, poolMax: 12, service: "audit" }));
+  const db = stack.use(openDatabase({ url: runtimeUrl, poolMax: 12, service: "audit" }));
+  return { db, url: runtimeUrl };
 }
 
 export function makeEvents(count: number): Event[] {

@@ -1,5 +1,5 @@
 import { FormatError } from "./errors.ts";
-import { decodeUtf8, encodeUtf8 } from "./text.ts";
+import { decodeUtf8 } from "./text.ts";
 
 /**
  * Canonical bytes of a record, for audit leaves: the same record always has the same bytes, and bytes that a decoder
@@ -27,26 +27,32 @@ export type CanonicalValue = Uint8Array | string | bigint | boolean;
 export type CanonicalField = readonly [tag: number, value: CanonicalValue];
 export type CanonicalRecord = { readonly version: number; readonly fields: readonly CanonicalField[] };
 
+const NOTHING = new Uint8Array();
 const KIND_BYTES = 1;
 const KIND_STRING = 2;
 const KIND_BIGINT = 3;
 const KIND_BOOLEAN = 4;
 
+/** Where a record is written before it is copied out: one buffer for all costs a third of a piece for each field. */
+const scratch = Buffer.alloc(CANONICAL_BYTES_MAX);
+
 /** Encodes a record; fields come in the order of their tags. Errors: FormatError naming `fields.<tag>`. */
 export function encodeCanonical(version: number, fields: readonly CanonicalField[]): Uint8Array {
   requireVersion(version);
-  const chunks: Uint8Array[] = [Uint8Array.of(version)];
-  let previous = 0;
-  for (const [tag, value] of fields) {
-    requireTag(tag, previous);
-    const [kind, bytes] = encodeValue(value, `fields.${tag}`);
-    if (bytes.length > CANONICAL_BYTES_MAX) throw new FormatError(`fields.${tag}`, "too long");
-    chunks.push(encodeHeader(tag, kind, bytes.length), bytes);
-    previous = tag;
+  scratch[0] = version;
+  let end = 1;
+  try {
+    let previous = 0;
+    for (const [tag, value] of fields) {
+      requireTag(tag, previous);
+      end = writeField(tag, value, end);
+      previous = tag;
+    }
+    return Uint8Array.from(scratch.subarray(0, end));
+  } finally {
+    // A record may be private: leave nothing of it behind.
+    scratch.fill(0, 0, end);
   }
-  const record = Buffer.concat(chunks);
-  if (record.length > CANONICAL_BYTES_MAX) throw new FormatError("fields", "longer than 65,535 bytes together");
-  return new Uint8Array(record);
 }
 
 const ASCII = /^[\0-\x7f]*$/;
@@ -78,20 +84,37 @@ export function decodeCanonical(bytes: Uint8Array): CanonicalRecord {
   return { version, fields };
 }
 
-function encodeHeader(tag: number, kind: number, length: number): Uint8Array {
-  const header = new Uint8Array(HEADER_BYTES);
-  const view = new DataView(header.buffer);
-  view.setUint16(0, tag);
-  view.setUint8(2, kind);
-  view.setUint16(3, length);
-  return header;
+/** Writes one field at `at`; gives where it ends. */
+function writeField(tag: number, value: CanonicalValue, at: number): number {
+  const bytes = typeof value === "string" ? textBytes(value, tag) : encodeValue(value, `fields.${tag}`);
+  const length = typeof bytes === "number" ? bytes : bytes.length;
+  const begin = at + HEADER_BYTES;
+  if (length > CANONICAL_BYTES_MAX) throw new FormatError(`fields.${tag}`, "too long");
+  if (begin + length > CANONICAL_BYTES_MAX) throw new FormatError("fields", "longer than 65,535 bytes together");
+  scratch.writeUInt16BE(tag, at);
+  scratch[at + 2] = kindOf(value);
+  scratch.writeUInt16BE(length, at + 3);
+  if (typeof value === "string") scratch.write(value, begin, "utf8");
+  else if (typeof bytes !== "number") scratch.set(bytes, begin);
+  return begin + length;
 }
 
-function encodeValue(value: CanonicalValue, field: string): [kind: number, bytes: Uint8Array] {
-  if (typeof value === "string") return [KIND_STRING, encodeUtf8(value, field)];
-  if (typeof value === "bigint") return [KIND_BIGINT, encodeInteger(value, field)];
-  if (typeof value === "boolean") return [KIND_BOOLEAN, Uint8Array.of(value ? 1 : 0)];
-  if (value instanceof Uint8Array) return [KIND_BYTES, value];
+/** How many bytes a text takes; a lone surrogate, which has no encoding, throws FormatError. */
+function textBytes(text: string, tag: number): number {
+  if (!text.isWellFormed()) throw new FormatError(`fields.${tag}`, "not well-formed Unicode");
+  return Buffer.byteLength(text, "utf8");
+}
+
+function kindOf(value: CanonicalValue): number {
+  if (typeof value === "string") return KIND_STRING;
+  if (typeof value === "bigint") return KIND_BIGINT;
+  return typeof value === "boolean" ? KIND_BOOLEAN : KIND_BYTES;
+}
+
+function encodeValue(value: Exclude<CanonicalValue, string>, field: string): Uint8Array {
+  if (typeof value === "bigint") return encodeInteger(value, field);
+  if (typeof value === "boolean") return Uint8Array.of(value ? 1 : 0);
+  if (value instanceof Uint8Array) return value;
   throw new FormatError(field, "not bytes, string, bigint or boolean");
 }
 
@@ -114,7 +137,7 @@ function decodeValue(kind: number, bytes: Uint8Array, field: string): CanonicalV
 function encodeInteger(value: bigint, field: string): Uint8Array {
   if (value < 0n || value >= 1n << BigInt(8 * INTEGER_BYTES_MAX))
     throw new FormatError(field, "not an integer from 0 to 2^256 − 1");
-  if (value === 0n) return new Uint8Array();
+  if (value === 0n) return NOTHING;
   const hex = value.toString(16);
   return new Uint8Array(Buffer.from(hex.padStart(hex.length + (hex.length % 2), "0"), "hex"));
 }

@@ -22,16 +22,30 @@ export type CommitmentRefusal = "SALT_MALFORMED" | "COMMITMENT_MALFORMED" | "COM
  * another. Errors: FormatError for a bad tag or a salt that is not 32 bytes.
  */
 export function commit(tag: string, salt: Uint8Array, payload: Uint8Array): Uint8Array {
-  if (!/^[a-z0-9./-]{1,64}$/.test(tag)) throw new FormatError("tag", "not 1 to 64 of a-z, 0-9, '.', '/', '-'");
+  if (tag !== checkedTag) checkTag(tag);
   if (salt.length !== SALT_BYTES) throw new FormatError("salt", "not 32 bytes");
   // In one piece: hashing bit by bit costs more than copying.
   const lengthAt = tag.length + 1 + SALT_BYTES;
-  const input = Buffer.alloc(lengthAt + LENGTH_BYTES + payload.length);
+  const end = lengthAt + LENGTH_BYTES + payload.length;
+  const input = end > scratch.length ? Buffer.alloc(end) : scratch;
   input.write(tag, "latin1");
+  input[tag.length] = 0;
   input.set(salt, tag.length + 1);
+  input.writeUInt32BE(0, lengthAt);
   input.writeUInt32BE(payload.length, lengthAt + 4);
   input.set(payload, lengthAt + LENGTH_BYTES);
-  return sha256(input);
+  const digest = sha256(input.subarray(0, end));
+  input.fill(0, 0, end); // a payload is private: leave nothing of it behind
+  return digest;
+}
+
+/** Most commitments are of one use, and not long: one check and one place serve them all. */
+let checkedTag = "";
+const scratch = Buffer.alloc(4096);
+
+function checkTag(tag: string): void {
+  if (!/^[a-z0-9./-]{1,64}$/.test(tag)) throw new FormatError("tag", "not 1 to 64 of a-z, 0-9, '.', '/', '-'");
+  checkedTag = tag;
 }
 
 /** Opens a commitment, comparing in constant time. Throws only for a tag that is not one, which is the caller's own. */

@@ -44,7 +44,7 @@ import { readWitnessesFile } from "./witnessing/witnesses-file.ts";
 export const migrationsDir = join(import.meta.dirname, "../migrations");
 
 /** The newest migration that this release uses. */
-const SCHEMA_AT_LEAST = 3;
+const SCHEMA_AT_LEAST = 4;
 const RETENTION_EVERY_MS = 60_000;
 /** 32 MiB at most. */
 const TILES_CACHED_MAX = 4_096;

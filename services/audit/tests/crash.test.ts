@@ -1,60 +1,13 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Client } from "@connectrpc/connect";
-import { type Event, IngestService } from "@fujie/api/fujie/audit/v1/ingest";
-import {
-  environmentOf,
-  makeEvents,
-  openTestLog,
-  peerClient,
-  type TestLog,
-  until,
-  usePostgres,
-  verifyTestLog,
-} from "./fixture.ts";
+import type { Event } from "@fujie/api/fujie/audit/v1/ingest";
+import { environmentOf, makeEvents, openTestLog, until, usePostgres, verifyTestLog } from "./fixture.ts";
+import { type ServiceProcess, startProcess } from "./service-process.ts";
 
 usePostgres();
 
-const MAIN = join(import.meta.dirname, "../src/main.ts");
 const KILLS = 3;
-
-interface Process {
-  readonly child: ChildProcess;
-  readonly ingest: Client<typeof IngestService>;
-  kill(): Promise<void>;
-}
-
-/** The service as it runs in production: a process of its own, asked over mutual TLS. */
-async function startProcess(log: TestLog, env: Record<string, string>): Promise<Process> {
-  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", MAIN], {
-    env: { PATH: process.env["PATH"] ?? "", ...env },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const exited = once(child, "exit");
-  const ports = await new Promise<{ grpc: number; admin: number }>((resolve, reject) => {
-    void exited.then(() => reject(new Error("the process ended before it served")));
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      const said: { message?: string; grpc: number; admin: number } = JSON.parse(line);
-      if (said.message === "serving") resolve(said);
-    });
-  });
-  await until(async () => (await fetch(`http://127.0.0.1:${ports.admin}/readyz`)).ok, "audit is ready");
-  const peer = await peerClient(log, "registry", ports.grpc);
-  return {
-    child,
-    ingest: peer(IngestService),
-    kill: async () => {
-      child.kill("SIGKILL");
-      await exited;
-      peer[Symbol.dispose]();
-    },
-  };
-}
 
 test("killed at random points under load, the service loses nothing that it acknowledged and has nothing twice", async (t) => {
   const log = await openTestLog(t);
@@ -68,7 +21,7 @@ test("killed at random points under load, the service loses nothing that it ackn
       acknowledged.set(eventId, index);
     }
   };
-  const send = async (ingest: Process["ingest"], events: Event[]): Promise<boolean> => {
+  const send = async (ingest: ServiceProcess["ingest"], events: Event[]): Promise<boolean> => {
     try {
       remember(events, (await ingest.appendEvents({ events }, { timeoutMs: 8_000 })).indexes);
       return true;
@@ -90,7 +43,7 @@ test("killed at random points under load, the service loses nothing that it ackn
       await running.kill();
       await Promise.all(senders);
     } finally {
-      running.child.kill("SIGKILL");
+      await running.kill();
     }
   }
 

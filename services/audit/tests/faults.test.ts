@@ -189,7 +189,7 @@ test("a log whose entries were changed is not continued", async (t) => {
     await using writer = await openLeader(log);
     await writer.appender.append("auth", makeEvents(3));
   }
-  await tamper(log.superuser(), "UPDATE audit.entry SET preimage = preimage || '\\x00' WHERE index = 1");
+  await tamper(log.superuser(), "UPDATE audit.entry SET reason = reason || '\\x00' WHERE index = 1");
   const errors: object[] = [];
   const listening = { info: () => {}, warn: () => {}, error: (fields: object) => void errors.push(fields) };
   await using writer = openWriter(log, { log: listening });

@@ -210,7 +210,7 @@ test("a legal hold and a missing export keep entries; then the month's partition
 
   await until(async () => {
     const { rows } = await log.db.query<{ n: number }>(
-      "SELECT count(*)::int AS n FROM audit.entry WHERE type = 'entries.dropped'",
+      "SELECT count(*)::int AS n FROM audit.entry JOIN audit.name ON id = type WHERE name = 'entries.dropped'",
     );
     return rows[0]?.n === 1;
   }, "the end is recorded in the log");
@@ -368,7 +368,7 @@ test("a row that a superuser deletes from a service's outbox before the relay is
   await admin.query("DELETE FROM kit.outbox_enqueued WHERE ctid = (SELECT min(ctid) FROM kit.outbox_enqueued)");
   await until(() => answers.at(-1) === -1, "the count that was set back is found");
   const { rows } = await log.db.query<{ n: number }>(
-    "SELECT count(*)::int AS n FROM audit.entry WHERE type = 'outbox.row-missing'",
+    "SELECT count(*)::int AS n FROM audit.entry JOIN audit.name ON id = type WHERE name = 'outbox.row-missing'",
   );
   assert.ok((rows[0]?.n ?? 0) >= 1, "and recorded");
 });

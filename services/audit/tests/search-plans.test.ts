@@ -32,9 +32,11 @@ interface Plan {
 async function claimMillions(superuser: Database): Promise<void> {
   await superuser.query(`SELECT audit.ensure_entry_partitions(${ENTRIES}, ${WIDTH})`);
   await superuser.query(
-    `INSERT INTO audit.entry (index, time_ms, type, trace_id, subject, actor, application_id, salt, preimage)
-     SELECT i, 1700000000000 + i * 10, 'type-' || (i % 40), md5((i / 4)::text), 'subject-' || (i % 397),
-       'actor-' || (i % 211), 'application-' || (i % 23), decode(repeat('00', 32), 'hex'), decode('0100', 'hex')
+    `INSERT INTO audit.entry (index, time_ms, service, type, event_id, outcome, actor, subject, application_id,
+       organisation_id, trace_id, purpose, reason, digest, salt)
+     SELECT i, 1700000000000 + i * 10, 1, i % 40, md5(i::text)::uuid, 'S', convert_to('actor-' || (i % 211), 'UTF8'),
+       convert_to('subject-' || (i % 397), 'UTF8'), convert_to('application-' || (i % 23), 'UTF8'), '',
+       decode(md5((i / 4)::text), 'hex'), '', '', '', decode(repeat('00', 32), 'hex')
      FROM generate_series(0, ${ENTRIES - 1}) AS i`,
   );
   await superuser.query("ANALYZE audit.entry");
@@ -62,6 +64,7 @@ const questions: Readonly<Record<SearchKey, string>> = {
   applicationId: "application-3",
   type: "type-3",
 };
+const TYPES = { value: 3, type: 3, withPrefix: [1, 2, 3] };
 const columnOf = {
   traceId: "trace_id",
   subject: "subject",
@@ -79,7 +82,8 @@ async function explain(db: Queryable, statement: string): Promise<Plan> {
 
 function literalOf(value: unknown): string {
   if (Buffer.isBuffer(value)) return `'\\x${value.toString("hex")}'`;
-  return typeof value === "number" ? String(value) : `'${String(value)}'`;
+  if (Array.isArray(value)) return `'{${value.join(",")}}'`;
+  return value === null || typeof value === "number" ? String(value) : `'${String(value)}'`;
 }
 
 test("every indexed question walks the index of its own column backwards in each partition, at 500 million entries", async (t) => {
@@ -110,7 +114,7 @@ async function checkPlan(connection: Queryable, key: SearchKey): Promise<void> {
     typePrefix: "type",
     outcome: "REFUSED",
   };
-  const { text, values = [] } = windowStatement(search);
+  const { text, values = [] } = windowStatement(search, TYPES);
   const name = `plan_${columnOf[key]}`;
   const execute = `EXECUTE ${name} (${values.map(literalOf).join(", ")})`;
   await connection.query(`PREPARE ${name} AS ${text}`);
@@ -131,7 +135,7 @@ async function checkPlan(connection: Queryable, key: SearchKey): Promise<void> {
 /** What lies below an index leaves newer partitions alone. */
 async function checkPruning(connection: Queryable): Promise<void> {
   const older = { ...noConditions, key: "subject", value: "subject-17", before: 2 * WIDTH, window: 51 } as const;
-  const { text, values = [] } = windowStatement(older);
+  const { text, values = [] } = windowStatement(older, {});
   const plan = await explain(
     connection,
     text.replace(/\$(\d+)/g, (_all, at: string) => literalOf(values[Number(at) - 1])),

@@ -178,7 +178,7 @@ test("NI-19 an erased subject's details are gone for good, and the proof of the 
   assert.deepEqual(found.details, {});
   assert.ok(entryVerifier(publicKeys())(fileOf(found)).ok);
   const { rows } = await log.db.query<{ all: string }>(
-    `SELECT string_agg(encode(preimage, 'escape'), ',') AS all FROM audit.entry`,
+    `SELECT string_agg(encode(record_send(entry), 'escape'), ',') AS all FROM audit.entry`,
   );
   assert.ok(!rows[0]?.all.includes("somebody"), "no plaintext of details in the log");
 });

@@ -9,11 +9,14 @@ import { runAudit } from "../../../packages/cli/src/commands/audit.ts";
 import { signCheckpoint } from "../src/log/checkpoints.ts";
 import type { Finding } from "../src/log/index.ts";
 import { verifyLog } from "../src/log/index.ts";
+import { readNames } from "../src/log/names.ts";
+import { readOpenings } from "../src/log/openings.ts";
 import { readCheckpoint, readHead } from "../src/log/store.ts";
+import { startThreads } from "../src/log/threads.ts";
 import { emptyTree, growTree } from "../src/log/tree.ts";
+import { windowsOf } from "../src/log/window.ts";
 import { serveTiles } from "../src/tiles/http.ts";
 import { tilesOf } from "../src/tiles/read-tiles.ts";
-import { readOpenings } from "../src/tiles/store.ts";
 import { readWitnessed } from "../src/witnessing/store.ts";
 import {
   makeEvents,
@@ -31,6 +34,7 @@ import {
 usePostgres();
 
 const SIZE = 600;
+const CONTENT = { organisationId: "0198c0de-0000-7000-8000-00000000000b", details: { text: "x" } };
 const cleanups: (() => Promise<void> | void)[] = [];
 let log: TestLog;
 let superuser: Database;
@@ -40,10 +44,10 @@ let earlier: { size: number; note: string; root: string };
 before(async () => {
   log = await openTestLog({ after: (fn) => void cleanups.push(fn) });
   await using writer = await openLeader(log);
-  await writer.appender.append("auth", makeEvents(590, { details: { text: "x" } }));
+  await writer.appender.append("auth", makeEvents(590, CONTENT));
   const [checkpoint, head] = [await readCheckpoint(log.db), await readHead(log.db)];
   earlier = { size: 590, note: checkpoint?.note ?? "", root: Buffer.from(head?.root ?? []).toString("hex") };
-  await writer.appender.append("auth", makeEvents(SIZE - 590, { details: { text: "x" } }));
+  await writer.appender.append("auth", makeEvents(SIZE - 590, CONTENT));
   superuser = log.superuser();
 });
 test.after(async () => {
@@ -76,13 +80,14 @@ test("an untouched log has no findings, with a remembered checkpoint too", async
 
 const edits: readonly [what: string, changes: readonly string[], expected: readonly Finding[]][] = [
   [
-    "an entry's preimage",
-    ["UPDATE audit.entry SET preimage = (SELECT preimage FROM audit.entry WHERE index = 8) WHERE index = 10"],
+    "an entry's content",
+    [
+      `UPDATE audit.entry SET (time_ms, event_id, subject, details) =
+         (SELECT time_ms, event_id, subject, details FROM audit.entry WHERE index = 8) WHERE index = 10`,
+    ],
     [
       { kind: "ENTRY_ALTERED", index: 10 },
       { kind: "EVENT_ID_ALTERED", index: 10 },
-      { kind: "COLUMNS_ALTERED", index: 10 },
-      { kind: "DETAILS_ALTERED", index: 10 },
     ],
   ],
   [
@@ -95,25 +100,33 @@ const edits: readonly [what: string, changes: readonly string[], expected: reado
     [`UPDATE audit.entry SET salt = '\\x${"00".repeat(32)}' WHERE index = 599`],
     [{ kind: "HEAD_MISMATCH" }, { kind: "CHECKPOINT_MISMATCH" }],
   ],
+  ...[
+    "time_ms = time_ms + 1",
+    "service = type",
+    "type = service",
+    "type = 1000",
+    "outcome = 'R'",
+    "actor = 'account-2'",
+    "subject = 'account-2'",
+    "application_id = 'a'",
+    "organisation_id = 'a'",
+    "trace_id = decode(repeat('0a', 16), 'hex')",
+    "purpose = 'a'",
+    "reason = 'a'",
+    "digest = sha256(digest)",
+    "details = details || '\\x00'",
+    "details = NULL, details_key = NULL",
+    // The same text, spelt otherwise.
+    "organisation_id = convert_to(encode(organisation_id, 'hex')::uuid::text, 'UTF8')",
+  ].map((change): [what: string, changes: readonly string[], expected: readonly Finding[]] => [
+    `${change.split(" = ")[0]} of a row, by ${change}`,
+    [`UPDATE audit.entry SET ${change} WHERE index = 7`],
+    [{ kind: "ENTRY_ALTERED", index: 7 }],
+  ]),
   [
-    "a search column",
-    ["UPDATE audit.entry SET subject = 'account-2' WHERE index = 7"],
-    [{ kind: "COLUMNS_ALTERED", index: 7 }],
-  ],
-  [
-    "an entry's time",
-    ["UPDATE audit.entry SET time_ms = time_ms + 1 WHERE index = 7"],
-    [{ kind: "COLUMNS_ALTERED", index: 7 }],
-  ],
-  [
-    "sealed details",
-    ["UPDATE audit.entry SET details = details || '\\x00' WHERE index = 7"],
-    [{ kind: "DETAILS_ALTERED", index: 7 }],
-  ],
-  [
-    "removed details",
-    ["UPDATE audit.entry SET details = NULL, details_key = NULL WHERE index = 7"],
-    [{ kind: "DETAILS_ALTERED", index: 7 }],
+    "a name that entries have",
+    ["UPDATE audit.name SET name = 'registry' WHERE name = 'auth'"],
+    Array.from({ length: 100 }, (_, index) => ({ kind: "ENTRY_ALTERED" as const, index })),
   ],
   ["a removed entry", ["DELETE FROM audit.entry WHERE index = 300"], [{ kind: "ENTRY_MISSING", index: 300 }]],
   [
@@ -156,7 +169,8 @@ const edits: readonly [what: string, changes: readonly string[], expected: reado
   [
     "an entry beyond the head",
     [
-      "INSERT INTO audit.entry SELECT 600, time_ms, type, trace_id, subject, actor, application_id, salt, preimage FROM audit.entry WHERE index = 0",
+      `INSERT INTO audit.entry SELECT 600, time_ms, service, type, event_id, outcome, actor, subject, application_id,
+         organisation_id, trace_id, purpose, reason, digest, salt FROM audit.entry WHERE index = 0`,
     ],
     [{ kind: "ENTRY_UNSEALED" }],
   ],
@@ -217,6 +231,26 @@ test("a changed tally, and a row that a service's outbox lost, are found", async
   assert.deepEqual(await findingsAfter(missing), [{ kind: "OUTBOX_ROW_MISSING", what: "registry" }]);
 });
 
+test("threads with connections of their own learn of the entries what one thread learns", async () => {
+  const known = { names: await readNames(log.db), ranges: [] };
+  await using threads = startThreads(log.database.runtimeUrl, known);
+  await using alone = windowsOf(log.db, known);
+  const windows = [0, 256, 512].map((begin) => [begin, Math.min(SIZE, begin + 256)] as const);
+  const [theirs, ours] = await Promise.all(
+    [threads, alone].map(({ check }) => Promise.all(windows.map(([begin, end]) => check(begin, end)))),
+  );
+  assert.deepEqual(theirs, ours);
+  const unnamed = { ...known, names: new Map() };
+  await using strangers = startThreads(log.database.runtimeUrl, unnamed);
+  const { findings } = await strangers.check(512, 514);
+  assert.deepEqual(
+    findings,
+    [512, 513].map((index) => ({ kind: "ENTRY_ALTERED", index })),
+  );
+  await using lost = startThreads(log.database.runtimeUrl.replace(/:\d+\//, ":1/"), known);
+  await assert.rejects(lost.check(0, 256), "a database that cannot be reached is no sound log");
+});
+
 // Through the command, as an auditor does it.
 
 const TABLES = ["entry", "event", "tile", "head", "checkpoint", "tally", "witnessed"];
@@ -257,8 +291,8 @@ async function verifyAfter(changes: readonly string[], args: readonly string[] =
 /** Another history with the same sizes, whose tiles, head and signed checkpoint fit it: only memory finds it. */
 async function forkedHistory(): Promise<string[]> {
   const leaves = await leafHashes();
-  const { rows } = await superuser.query<{ preimage: Buffer }>("SELECT preimage FROM audit.entry WHERE index = 77");
-  leaves[77] = entryLeafHash(rows[0]?.preimage ?? Buffer.of(), new Uint8Array(32));
+  const [opening] = await readOpenings(log.db, 77, 1);
+  leaves[77] = entryLeafHash(opening?.preimage ?? Buffer.of(), new Uint8Array(32));
   const { tree, full } = growTree(emptyTree, leaves);
   const forged = root(tree.frontier);
   const ring = openFileKeyRing(log.keys.keysDir("audit"), { service: "audit" });
@@ -284,12 +318,12 @@ test("fujie audit verify finds edit, deletion, reordering, insertion, fork and a
   assert.match(first.lines, /^UNWITNESSED/m);
   assert.match(first.lines, /^PROVEN: 600 entries of log\.test\.example\/1/m);
 
-  const [edit = [], , , , , , , deletion = [], reorder = []] = edits.map(([, changes]) => changes);
+  const changesOf = (what: string) => edits.find(([name]) => name === what)?.[1] ?? [];
   const cases: [changes: readonly string[], found: RegExp][] = [
-    [edit, /^FOUND: ENTRY_ALTERED \(entry 10\)/m],
-    [deletion, /^FOUND: ENTRY_MISSING \(entry 300\)/m],
-    [reorder, /^FOUND: ENTRY_ALTERED \(entry 3\)/m],
-    [edits.at(-1)?.[1] ?? [], /^FOUND: ENTRY_UNSEALED/m],
+    [changesOf("an entry's content"), /^FOUND: ENTRY_ALTERED \(entry 10\)/m],
+    [changesOf("a removed entry"), /^FOUND: ENTRY_MISSING \(entry 300\)/m],
+    [changesOf("two entries in the other order"), /^FOUND: ENTRY_ALTERED \(entry 3\)/m],
+    [changesOf("an entry beyond the head"), /^FOUND: ENTRY_UNSEALED/m],
     [await forkedHistory(), /^FOUND: FORKED \(remembered: at 600 entries\)/m],
     [olderState(), /^FOUND: ROLLED_BACK \(remembered: 600 entries, now 590\)/m],
   ];

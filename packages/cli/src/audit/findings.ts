@@ -10,8 +10,6 @@ const meanings: Readonly<Record<string, string>> = {
   ENTRY_MISSING: "the entry is gone, and no recorded end of its partition says why",
   ENTRY_ALTERED: "the entry is not what its leaf binds: it was changed, or moved",
   ENTRY_UNSEALED: "there is an entry that was never sealed",
-  COLUMNS_ALTERED: "the columns that are searched by do not say what the entry says",
-  DETAILS_ALTERED: "the sealed details are not those that the entry binds",
   EVENT_ID_ALTERED: "event ids and entries are not one to one",
   TILE_ALTERED: "a tile is missing, or not made of the hashes below it",
   TILE_MISSING: "a tile that the log must have is not there",

@@ -1,4 +1,6 @@
 import { type Queryable, statement, type Transaction } from "@fujie/kit/db";
+import { openRows } from "../log/openings.ts";
+import { PACKED_ROW } from "../log/row.ts";
 import type { Activity, ActorDay, DayCount } from "./activity.ts";
 
 export interface Position {
@@ -10,7 +12,7 @@ export interface Position {
 
 export interface EntryToCount {
   readonly index: number;
-  readonly preimage: Buffer;
+  readonly preimage: Uint8Array;
   /** Sealed details and their key, of sign-ins only. */
   readonly details: Buffer | null;
   readonly detailsKey: string | null;
@@ -32,8 +34,9 @@ const advancePosition = statement(
 );
 const selectEntries = statement(
   "analysis.entries",
-  `SELECT index::float8 AS index, preimage,
-     CASE WHEN type IN ('session.started', 'session.renewed', 'session.refused') THEN details END AS details,
+  `SELECT ${PACKED_ROW} AS packed,
+     CASE WHEN type = ANY (ARRAY(SELECT id FROM audit.name
+       WHERE name IN ('session.started', 'session.renewed', 'session.refused'))) THEN details END AS details,
      details_key AS "detailsKey"
    FROM audit.entry WHERE index >= $1::bigint AND index < $2::bigint ORDER BY entry.index LIMIT $3`,
 );
@@ -102,7 +105,13 @@ export async function setPosition(tx: Transaction, from: number, to: Position): 
 }
 
 export async function entriesFrom(db: Queryable, from: number, until: number, limit: number): Promise<EntryToCount[]> {
-  return (await db.query<{ [K in keyof EntryToCount]: EntryToCount[K] }>(selectEntries(from, until, limit))).rows;
+  type Packed = { packed: Buffer; details: Buffer | null; detailsKey: string | null };
+  const { rows } = await db.query<Packed>(selectEntries(from, until, limit));
+  const openings = await openRows(db, Buffer.concat(rows.map(({ packed }) => packed)));
+  return openings.map(({ index, preimage }, at) => {
+    const { details = null, detailsKey = null } = rows[at] ?? {};
+    return { index, preimage, details, detailsKey };
+  });
 }
 
 /** The time of the oldest entry that is kept; undefined for an empty log. */

@@ -1,5 +1,7 @@
 import { type Queryable, statement } from "@fujie/kit/db";
 import type { StoredEntry } from "../log/entry.ts";
+import { openRows } from "../log/openings.ts";
+import { PACKED_ROW } from "../log/row.ts";
 
 const findIndexes = statement(
   "audit.event.indexes",
@@ -7,13 +9,11 @@ const findIndexes = statement(
 );
 const findEntry = statement(
   "audit.entry.find",
-  `SELECT index::float8 AS index, preimage, salt, details, details_key FROM audit.entry WHERE index = $1::bigint`,
+  `SELECT ${PACKED_ROW} AS packed, details, details_key FROM audit.entry WHERE index = $1::bigint`,
 );
 
 interface EntryRow {
-  index: number;
-  preimage: Buffer;
-  salt: Buffer;
+  packed: Buffer;
   details: Buffer | null;
   details_key: string | null;
 }
@@ -27,11 +27,9 @@ export async function indexesOf(db: Queryable, eventIds: readonly string[]): Pro
 export async function findStoredEntry(db: Queryable, index: number): Promise<StoredEntry | undefined> {
   const [row] = (await db.query<EntryRow>(findEntry(index))).rows;
   if (row === undefined) return undefined;
-  const { preimage, salt, details, details_key: keyId } = row;
-  return {
-    index: row.index,
-    preimage,
-    salt,
-    details: details === null || keyId === null ? undefined : { keyId, sealed: details },
-  };
+  const [opening] = await openRows(db, row.packed);
+  const { details, details_key: keyId } = row;
+  return (
+    opening && { ...opening, details: details === null || keyId === null ? undefined : { keyId, sealed: details } }
+  );
 }

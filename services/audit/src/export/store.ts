@@ -1,5 +1,7 @@
 import { type Queryable, statement } from "@fujie/kit/db";
 import type { StoredEntry } from "../log/entry.ts";
+import { openRows } from "../log/openings.ts";
+import { PACKED_ROW } from "../log/row.ts";
 
 export interface ExportRow {
   readonly exportId: string;
@@ -31,7 +33,7 @@ const approveRow = statement(
 const finishRow = statement("audit.export.finish", `UPDATE audit.export SET exported_at_ms = $2 WHERE export_id = $1`);
 const readRange = statement(
   "audit.export.entries",
-  `SELECT index::float8 AS index, preimage, salt, details, details_key FROM audit.entry
+  `SELECT ${PACKED_ROW} AS packed, details, details_key FROM audit.entry
    WHERE index >= $1::bigint AND index < $2::bigint ORDER BY entry.index LIMIT $3`,
 );
 
@@ -58,9 +60,7 @@ export async function finishExport(db: Queryable, exportId: string, nowMs: numbe
 }
 
 interface EntryRow {
-  index: number;
-  preimage: Buffer;
-  salt: Buffer;
+  packed: Buffer;
   details: Buffer | null;
   details_key: string | null;
 }
@@ -68,10 +68,9 @@ interface EntryRow {
 /** Entries from `begin` on, below `end`, at most `limit`. */
 export async function readEntries(db: Queryable, begin: number, end: number, limit: number): Promise<StoredEntry[]> {
   const { rows } = await db.query<EntryRow & Record<string, unknown>>(readRange(begin, end, limit));
-  return rows.map(({ index, preimage, salt, details, details_key: keyId }) => ({
-    index,
-    preimage,
-    salt,
-    details: details === null || keyId === null ? undefined : { keyId, sealed: details },
-  }));
+  const openings = await openRows(db, Buffer.concat(rows.map(({ packed }) => packed)));
+  return openings.map((opening, at) => {
+    const { details = null, details_key: keyId = null } = rows[at] ?? {};
+    return { ...opening, details: details === null || keyId === null ? undefined : { keyId, sealed: details } };
+  });
 }

@@ -1,4 +1,5 @@
 import type { LogEntry } from "@fujie/transparency";
+import type { Opening } from "./openings.ts";
 
 /** Details as they lie in the log: sealed under the data key of that id. */
 export interface SealedDetails {
@@ -17,9 +18,6 @@ export interface PreparedEntry {
 }
 
 /** An entry as the database has it. */
-export interface StoredEntry {
-  readonly index: number;
-  readonly preimage: Uint8Array;
-  readonly salt: Uint8Array;
+export interface StoredEntry extends Opening {
   readonly details: SealedDetails | undefined;
 }

@@ -1,5 +1,6 @@
 import { type Connection, type Queryable, statement } from "@fujie/kit/db";
 import type { PreparedEntry } from "./entry.ts";
+import { compactText, outcomeLetters } from "./row.ts";
 import type { FullTile } from "./tree.ts";
 
 export interface Head {
@@ -56,27 +57,36 @@ const ensurePartitions = statement(
   "audit.partitions.ensure",
   `SELECT audit.ensure_entry_partitions($1, $2)::float8 AS until`,
 );
-// Texts go as arrays; bytes in one buffer with their lengths, because bytea inside an array would travel as hex.
+// All bytes of a batch go in one buffer with their lengths: bytea inside an array would travel as hex.
 const insertEntries = statement(
   "audit.entry.insert",
   `WITH new AS MATERIALIZED (
-     SELECT $1::bigint + o - 1 AS index, o, event_id, time_ms, type, trace_id, subject, actor, application_id,
-       preimage_bytes, sum(preimage_bytes) OVER w - preimage_bytes AS preimage_at,
-       details_key, details_bytes, sum(details_bytes) OVER w - details_bytes AS details_at
-     FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-       $9::int[], $10::uuid[], $11::int[])
-       WITH ORDINALITY AS given (event_id, time_ms, type, trace_id, subject, actor, application_id,
-         preimage_bytes, details_key, details_bytes, o)
+     SELECT $1::bigint + o - 1 AS index, given.*,
+       sum(actor + subject + application + organisation + trace + purpose + reason + digest + 32 + details) OVER w
+         - (actor + subject + application + organisation + trace + purpose + reason + digest + 32 + details) + 1 AS at
+     FROM unnest($2::uuid[], $3::bigint[], $4::int[], $5::int[], $6::"char"[], $7::uuid[], $8::int[], $9::int[],
+       $10::int[], $11::int[], $12::int[], $13::int[], $14::int[], $15::int[], $16::int[])
+       WITH ORDINALITY AS given (event_id, time_ms, service, type, outcome, details_key, actor, subject, application,
+         organisation, trace, purpose, reason, digest, details, o)
      WINDOW w AS (ORDER BY o)
+   ), places AS MATERIALIZED (
+     SELECT *, at::int AS a, (at + actor)::int AS b, (at + actor + subject)::int AS c,
+       (at + actor + subject + application)::int AS d,
+       (at + actor + subject + application + organisation)::int AS e
+     FROM new
    ), entered AS (
-     INSERT INTO audit.entry
-       (index, time_ms, type, trace_id, subject, actor, application_id, salt, preimage, details, details_key)
-     SELECT index, time_ms, type, trace_id, subject, actor, application_id,
-       substring($12::bytea FROM ((o - 1) * 32 + 1)::int FOR 32),
-       substring($13::bytea FROM (preimage_at + 1)::int FOR preimage_bytes),
-       CASE WHEN details_key IS NOT NULL THEN substring($14::bytea FROM (details_at + 1)::int FOR details_bytes) END,
+     INSERT INTO audit.entry (index, time_ms, service, type, event_id, outcome, actor, subject, application_id,
+       organisation_id, trace_id, purpose, reason, digest, salt, details, details_key)
+     SELECT index, time_ms, service, type, event_id, outcome,
+       substring($17::bytea FROM a FOR actor), substring($17 FROM b FOR subject),
+       substring($17 FROM c FOR application), substring($17 FROM d FOR organisation), substring($17 FROM e FOR trace),
+       substring($17 FROM e + trace FOR purpose), substring($17 FROM e + trace + purpose FOR reason),
+       substring($17 FROM e + trace + purpose + reason FOR digest),
+       substring($17 FROM e + trace + purpose + reason + digest FOR 32),
+       CASE WHEN details_key IS NOT NULL
+         THEN substring($17 FROM e + trace + purpose + reason + digest + 32 FOR details) END,
        details_key
-     FROM new ORDER BY o
+     FROM places ORDER BY o
    )
    INSERT INTO audit.event (event_id, index) SELECT event_id, index FROM new ORDER BY o`,
 );
@@ -148,29 +158,52 @@ export async function beginMonth(db: Queryable, monthStartMs: number): Promise<b
   return (await db.query<{ ended: boolean }>(beginNewMonth(monthStartMs))).rows[0]?.ended === true;
 }
 
-/** Writes entries at `begin` and the indexes after it. */
-export async function writeEntries(tx: Queryable, begin: number, entries: readonly PreparedEntry[]): Promise<void> {
+/** The names that an entry holds by number. */
+export function namesIn(entries: readonly PreparedEntry[]): string[] {
+  return entries.flatMap(({ entry }) => [entry.service, entry.type]);
+}
+
+/** Writes entries at `begin` and the indexes after it; `numbers` has all of their names. */
+export async function writeEntries(
+  tx: Queryable,
+  begin: number,
+  entries: readonly PreparedEntry[],
+  numbers: ReadonlyMap<string, number>,
+): Promise<void> {
   const column = (value: (entry: PreparedEntry) => string | number | null): unknown[] => entries.map(value);
-  const text = (name: "traceId" | "subject" | "actor" | "applicationId") =>
-    column(({ entry }) => (entry[name] === "" ? null : entry[name]));
+  const bytes = entries.map(bytesOf);
   await tx.query(
     insertEntries(
       begin,
       column(({ entry }) => entry.eventId),
       column(({ entry }) => entry.timeMs),
-      column(({ entry }) => entry.type),
-      text("traceId"),
-      text("subject"),
-      text("actor"),
-      text("applicationId"),
-      column(({ preimage }) => preimage.length),
+      column(({ entry }) => numbers.get(entry.service) ?? null),
+      column(({ entry }) => numbers.get(entry.type) ?? null),
+      column(({ entry }) => outcomeLetters[entry.outcome] ?? null),
       column(({ details }) => details?.keyId ?? null),
-      column(({ details }) => details?.sealed.length ?? 0),
-      Buffer.concat(entries.map(({ salt }) => salt)),
-      Buffer.concat(entries.map(({ preimage }) => preimage)),
-      Buffer.concat(entries.flatMap(({ details }) => (details === undefined ? [] : [details.sealed]))),
+      ...LENGTHS.map((at) => bytes.map((parts) => parts[at]?.length ?? 0)),
+      Buffer.concat(bytes.flat()),
     ),
   );
+}
+
+/** Which parts of an entry's bytes have a length of their own: all but the salt. */
+const LENGTHS = [0, 1, 2, 3, 4, 5, 6, 7, 9] as const;
+
+/** The columns of bytes, in the order in which they are written. */
+function bytesOf({ entry, salt, details }: PreparedEntry): Uint8Array[] {
+  return [
+    compactText(entry.actor),
+    compactText(entry.subject),
+    compactText(entry.applicationId),
+    compactText(entry.organisationId),
+    Buffer.from(entry.traceId, "hex"),
+    compactText(entry.purpose),
+    compactText(entry.reason),
+    entry.digest,
+    salt,
+    details?.sealed ?? Buffer.of(),
+  ];
 }
 
 export async function writeTiles(tx: Queryable, tiles: readonly FullTile[]): Promise<void> {

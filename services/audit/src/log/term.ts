@@ -4,8 +4,9 @@ import type { KeyRing } from "@fujie/kit/keys";
 import { root as rootOf } from "@fujie/transparency";
 import { signCheckpoint } from "./checkpoints.ts";
 import type { PreparedEntry } from "./entry.ts";
+import { openNameNumbers } from "./names.ts";
 import type { Recovered, TreeHead } from "./recovery.ts";
-import { createPartitions, moveHead, publishCheckpoint, writeEntries, writeTiles } from "./store.ts";
+import { createPartitions, moveHead, namesIn, publishCheckpoint, writeEntries, writeTiles } from "./store.ts";
 import { type FullTile, growTree } from "./tree.ts";
 
 /** Commits under way at once: while one waits for the disk, the next one writes its rows. */
@@ -68,6 +69,7 @@ interface Batch {
 export function startTerm(options: TermOptions, recovered: Recovered): Term {
   const { db, ring, origin, partitionEntries, onSign } = options;
   const ending = Promise.withResolvers<unknown>();
+  const names = openNameNumbers(db);
   let ended = false;
   let tree = recovered.tree;
   let committedSize = tree.frontier.size;
@@ -120,10 +122,11 @@ export function startTerm(options: TermOptions, recovered: Recovered): Term {
 
   async function commitBatch({ begin, waiting, full, after }: Batch, before: Promise<void>): Promise<void> {
     const entries = waiting.map(({ entry }) => entry);
+    const numbers = await names.of(namesIn(entries));
     await transaction(
       db,
       async (tx) => {
-        await writeEntries(tx, begin, entries);
+        await writeEntries(tx, begin, entries, numbers);
         await writeTiles(tx, full);
         await before;
         const { size: to, root } = after;

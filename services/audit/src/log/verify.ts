@@ -1,36 +1,30 @@
 import { type Database, statement } from "@fujie/kit/db";
 import {
   type Checkpoint,
-  decodeEntry,
-  entryLeafHash,
   equalHashes,
-  FormatError,
   HASH_BYTES,
-  type LogEntry,
   root,
-  sha256,
+  splitHashes,
   TILE_WIDTH,
   type Verifier,
 } from "@fujie/transparency";
-import { indexesOf } from "../events/store.ts";
-import { DROPPED_TYPE, digestOfEnded, type EndedRange, isEnded, readEndedRanges } from "../retention/ended.ts";
+import { digestOfEnded, readEndedRanges } from "../retention/ended.ts";
 import { openCheckpoint } from "./checkpoints.ts";
+import { readNames } from "./names.ts";
 import type { TreeHead } from "./recovery.ts";
 import { type Head, readCheckpoint } from "./store.ts";
+import { startThreads } from "./threads.ts";
 import { emptyTree, type FullTile, growTree, type Tree } from "./tree.ts";
+import { type CheckedWindow, type Known, keyOf, storedTiles, type TileRow, type Windows, windowsOf } from "./window.ts";
 
 /** One thing that is not as it was sealed; `index` is the entry's, or the first one's under the tile. */
 export interface Finding {
   readonly kind: /** The row is gone. */
     | "ENTRY_MISSING"
-    /** The row is not what its leaf binds: changed, or moved. */
+    /** The row is not what its leaf binds: a column or the sealed details were changed, or it was moved. */
     | "ENTRY_ALTERED"
     /** There is a row beyond the head. */
     | "ENTRY_UNSEALED"
-    /** The columns that are searched by do not say what the preimage says. */
-    | "COLUMNS_ALTERED"
-    /** The sealed details are not those that the preimage binds. */
-    | "DETAILS_ALTERED"
     /** Event ids and entries are not one to one. */
     | "EVENT_ID_ALTERED"
     /** A stored tile is missing, or not the hashes below it. */
@@ -66,6 +60,8 @@ export interface LogReport {
 
 export interface VerifyOptions {
   readonly db: Database;
+  /** The same database's: with it the entries of a large log are hashed by several threads, each with a connection. */
+  readonly url?: string;
   readonly origin: string;
   /** The log's public keys (`checkpointVerifiers`), from the signed bundle rather than from the service. */
   readonly verifiers: readonly Verifier[];
@@ -77,44 +73,15 @@ export interface VerifyOptions {
   readonly onProgress?: (entries: number, size: number) => void;
 }
 
-interface Row {
-  readonly index: number;
-  readonly time_ms: number;
-  readonly type: string;
-  readonly trace_id: string | null;
-  readonly subject: string | null;
-  readonly actor: string | null;
-  readonly application_id: string | null;
-  readonly salt: Buffer;
-  readonly preimage: Buffer;
-  readonly details: Buffer | null;
-}
-
-interface TileRow {
-  readonly level: number;
-  readonly index: number;
-  readonly hashes: Uint8Array;
-  readonly root: Uint8Array;
-}
-
 type Report = (kind: Finding["kind"], index?: number, what?: string) => void;
 
 const FINDINGS_MAX = 100;
 /** Whole tiles. */
 const WINDOW_ENTRIES = 8 * TILE_WIDTH;
 const EVENT_IDS_MAX = 20_000;
+/** Smaller logs are verified before threads have started. */
+const THREADS_FROM = 32 * WINDOW_ENTRIES;
 
-const readRows = statement(
-  "audit.verify.rows",
-  `SELECT index::float8 AS index, time_ms::float8 AS time_ms, type, trace_id, subject, actor, application_id, salt,
-     preimage, details
-   FROM audit.entry WHERE index >= $1::bigint AND index < $2::bigint ORDER BY entry.index`,
-);
-const readTiles = statement(
-  "audit.verify.tiles",
-  `SELECT tile.level, tile.index::float8 AS index, hashes, root
-   FROM unnest($1::smallint[], $2::bigint[]) AS wanted (level, index) JOIN audit.tile USING (level, index)`,
-);
 // Moved together, read together.
 const findMoment = statement(
   "audit.verify.moment",
@@ -134,7 +101,7 @@ const countUnsealed = statement(
 const countEventIds = statement(
   "audit.verify.event_ids",
   `SELECT count(*) FILTER (WHERE index < $2::bigint)::int AS sealed,
-     (array_agg(event_id ORDER BY event_id DESC))[1] AS last
+     (array_agg(event_id))[count(*)::int] AS last
    FROM (SELECT event_id, index FROM audit.event WHERE event_id > $1::uuid ORDER BY event_id LIMIT $3) AS part`,
 );
 
@@ -164,8 +131,11 @@ export async function verifyLog(options: VerifyOptions): Promise<LogReport> {
   }
   const wanted = new Set([...sizes, ...checkpoints.map((checkpoint) => checkpoint.size)]);
   const ranges = await readEndedRanges(db);
-  const walk: Walk = { db, size, wanted, ranges, report, onProgress: options.onProgress ?? (() => {}) };
-  const { roots, services, lastDrop } = await rehash(walk);
+  // After the head: every name below its size is there.
+  const names = await readNames(db);
+  await using windows = openWindows(options, size, { names, ranges });
+  const walk: Walk = { db, size, wanted, windows, report, onProgress: options.onProgress ?? (() => {}) };
+  const [{ roots, services, lastDrop }, counts] = await Promise.all([rehash(walk), countRows(db, size)]);
 
   if (head !== undefined && !isRootOf(roots, head)) report("HEAD_MISMATCH");
   const fitting = checkpoints.filter((checkpoint) => isRootOf(roots, checkpoint));
@@ -173,10 +143,16 @@ export async function verifyLog(options: VerifyOptions): Promise<LogReport> {
   if (ranges.length > 0 && !equalHashes(lastDrop, digestOfEnded(ranges))) report("DROP_UNRECORDED");
   // Rows that are gone or unreadable are told already.
   if (findings.length === 0) checkTally(tally, services, size, ranges.length > 0, report);
-  await checkCounts(db, size, report);
+  if (counts.unsealed !== 0) report("ENTRY_UNSEALED");
+  // Every entry has its event id (checked row by row), so equal numbers leave no event id without its entry.
+  if (counts.eventIds !== size) report("EVENT_ID_ALTERED");
   await checkReconciliation(db, report);
   const ended = ranges.reduce((sum, { begin, end }) => sum + end - begin, 0);
   return { size, checkpoints: fitting.length, ended, roots, findings };
+}
+
+function openWindows({ db, url }: VerifyOptions, size: number, known: Known): Windows {
+  return url !== undefined && size >= THREADS_FROM ? startThreads(url, known) : windowsOf(db, known);
 }
 
 /** What a walk over the log needs. */
@@ -184,7 +160,7 @@ interface Walk {
   readonly db: Database;
   readonly size: number;
   readonly wanted: ReadonlySet<number>;
-  readonly ranges: readonly EndedRange[];
+  readonly windows: Windows;
   readonly report: Report;
   readonly onProgress: (entries: number, size: number) => void;
 }
@@ -200,7 +176,7 @@ interface Walked {
 
 /** Hashes the entries below `size`; gives the roots at the wanted sizes and at the end. */
 async function rehash(walk: Walk): Promise<Walked> {
-  const { db, size, wanted, report } = walk;
+  const { db, size, wanted, windows, report } = walk;
   const walked: Walked = { roots: new Map(), services: new Map(), lastDrop: new Uint8Array() };
   let tree = emptyTree;
   const keepRoot = (now: Tree): void => {
@@ -208,20 +184,28 @@ async function rehash(walk: Walk): Promise<Walked> {
     if (at === size || wanted.has(at)) walked.roots.set(at, root(now.frontier));
   };
   keepRoot(tree);
-  // The next window is on its way while this one is hashed.
-  let coming = readWindow(db, 0, size);
+  const coming: Promise<CheckedWindow>[] = [];
+  let asked = 0;
   for (let begin = 0; begin < size; begin += WINDOW_ENTRIES) {
-    const window = await coming;
-    const { end } = window;
-    coming = readWindow(db, end, size);
-    // Awaited in the next round; until then a rejection must not count as unhandled.
-    coming.catch(() => {});
-    const leaves = checkWindow(walk, walked, window);
+    for (; asked < size && coming.length < windows.ahead; asked += WINDOW_ENTRIES) {
+      const next = windows.check(asked, Math.min(size, asked + WINDOW_ENTRIES));
+      // Awaited in a later round; until then a rejection must not count as unhandled.
+      next.catch(() => {});
+      coming.push(next);
+    }
+    const window = await coming.shift();
+    if (window === undefined) break;
+    const { end, leaves } = window;
+    for (const { kind, index } of window.findings) report(kind, index);
+    for (const [service, entries] of window.services)
+      walked.services.set(service, (walked.services.get(service) ?? 0) + entries);
+    walked.lastDrop = window.lastDrop ?? walked.lastDrop;
     const full: FullTile[] = [];
     // In steps that end where a root is wanted.
     const stops = [...[...wanted].filter((at) => at > begin && at < end).sort((a, b) => a - b), end];
     for (const stop of stops) {
-      const grown = growTree(tree, leaves.slice(tree.frontier.size - begin, stop - begin));
+      const from = (tree.frontier.size - begin) * HASH_BYTES;
+      const grown = growTree(tree, splitHashes(leaves.subarray(from, (stop - begin) * HASH_BYTES)));
       tree = grown.tree;
       full.push(...grown.full);
       keepRoot(tree);
@@ -233,89 +217,6 @@ async function rehash(walk: Walk): Promise<Walked> {
     walk.onProgress(end, size);
   }
   return walked;
-}
-
-/** The rows of a window with everything that they are compared with. */
-interface Window {
-  readonly begin: number;
-  readonly end: number;
-  readonly rows: readonly CheckedRow[];
-  readonly tiles: ReadonlyMap<string, TileRow>;
-}
-
-interface CheckedRow extends Row {
-  /** What the preimage says; undefined when it is none. */
-  readonly entry: LogEntry | undefined;
-  /** Where its event id leads to. */
-  readonly eventIndex: number | undefined;
-}
-
-async function readWindow(db: Database, begin: number, size: number): Promise<Window> {
-  const end = Math.min(size, begin + WINDOW_ENTRIES);
-  if (begin >= end) return { begin, end: begin, rows: [], tiles: new Map() };
-  const first = begin / TILE_WIDTH;
-  const wanted = Array.from({ length: Math.ceil((end - begin) / TILE_WIDTH) }, (_, at) => first + at);
-  const [{ rows }, tiles] = await Promise.all([
-    db.query<Row & Record<string, unknown>>(readRows(begin, end)),
-    storedTiles(
-      db,
-      wanted.map((index) => ({ level: 0, index })),
-    ),
-  ]);
-  const read = rows.map((row) => ({ row, entry: readEntry(row) }));
-  const eventIds = read.flatMap(({ entry }) => (entry === undefined ? [] : [entry.eventId]));
-  const indexes = await indexesOf(db, eventIds);
-  const checked = read.map(({ row, entry }) => ({ ...row, entry, eventIndex: indexes.get(entry?.eventId ?? "") }));
-  return { begin, end, rows: checked, tiles };
-}
-
-/** Checks the rows of a window; gives the leaf hashes to go on with, which are the tiles' where they are stored. */
-function checkWindow({ ranges, report }: Walk, walked: Walked, { begin, end, rows, tiles }: Window): Uint8Array[] {
-  const leaves: Uint8Array[] = [];
-  let next = 0;
-  for (let index = begin; index < end; index++) {
-    const stored = storedLeaf(tiles, index);
-    const row = rows[next]?.index === index ? rows[next] : undefined;
-    if (row === undefined) {
-      if (stored === undefined || !isEnded(ranges, index)) report("ENTRY_MISSING", index);
-      leaves.push(stored ?? new Uint8Array(HASH_BYTES));
-      continue;
-    }
-    next += 1;
-    const leaf = entryLeafHash(row.preimage, row.salt);
-    if (stored !== undefined && !equalHashes(leaf, stored)) report("ENTRY_ALTERED", index);
-    else if (row.entry === undefined) report("ENTRY_ALTERED", index);
-    if (row.entry !== undefined) checkRow(row, row.entry, walked, report);
-    leaves.push(stored ?? leaf);
-  }
-  return leaves;
-}
-
-/** The leaf hash that the stored tile has for an entry; undefined where no tile is stored. */
-function storedLeaf(tiles: ReadonlyMap<string, TileRow>, index: number): Uint8Array | undefined {
-  const tile = tiles.get(keyOf({ level: 0, index: Math.floor(index / TILE_WIDTH) }));
-  const offset = (index % TILE_WIDTH) * HASH_BYTES;
-  return tile?.hashes.subarray(offset, offset + HASH_BYTES);
-}
-
-function checkRow(row: CheckedRow, entry: LogEntry, walked: Walked, report: Report): void {
-  walked.services.set(entry.service, (walked.services.get(entry.service) ?? 0) + 1);
-  if (entry.type === DROPPED_TYPE && entry.service === "audit") walked.lastDrop = entry.digest;
-  if (row.eventIndex !== row.index) report("EVENT_ID_ALTERED", row.index);
-  const told = [entry.timeMs, entry.type, entry.traceId, entry.subject, entry.actor, entry.applicationId];
-  const columns = [row.time_ms, row.type, row.trace_id, row.subject, row.actor, row.application_id];
-  if (columns.some((column, at) => (column ?? "") !== told[at])) report("COLUMNS_ALTERED", row.index);
-  const digest = row.details === null ? Buffer.of() : sha256(row.details);
-  if (!equalHashes(digest, entry.detailsSha256)) report("DETAILS_ALTERED", row.index);
-}
-
-function readEntry({ preimage }: Row): LogEntry | undefined {
-  try {
-    return decodeEntry(preimage);
-  } catch (error) {
-    if (error instanceof FormatError) return undefined;
-    throw error;
-  }
 }
 
 function checkTiles(
@@ -330,25 +231,6 @@ function checkTiles(
     if (row !== undefined && equalHashes(row.hashes, tile.hashes) && equalHashes(row.root, tile.root)) continue;
     report("TILE_ALTERED", tile.index * TILE_WIDTH ** (tile.level + 1));
   }
-}
-
-type TileId = Pick<FullTile, "level" | "index">;
-
-async function storedTiles(db: Database, tiles: readonly TileId[]): Promise<Map<string, TileRow>> {
-  if (tiles.length === 0) return new Map();
-  const { rows } = await db.query<TileRow & Record<string, unknown>>(
-    readTiles(
-      tiles.map(({ level }) => level),
-      tiles.map(({ index }) => index),
-    ),
-  );
-  // A plain array: its parts cost a fraction of a Buffer's.
-  const plain = ({ buffer, byteOffset, length }: Uint8Array) => new Uint8Array(buffer, byteOffset, length);
-  return new Map(rows.map((row) => [keyOf(row), { ...row, hashes: plain(row.hashes) }]));
-}
-
-function keyOf({ level, index }: TileId): string {
-  return `${level}/${index}`;
 }
 
 function isRootOf(roots: ReadonlyMap<number, Uint8Array>, { size, root: stated }: TreeHead): boolean {
@@ -385,16 +267,15 @@ async function readMoment(db: Database): Promise<{ head: Head | undefined; tally
   return { head: row, tally: row?.tally ?? {} };
 }
 
-/** Every entry has its event id (checked row by row), so equal numbers leave no event id without its entry. */
-async function checkCounts(db: Database, size: number, report: Report): Promise<void> {
+/** How many rows there are beyond the head, and event ids below it. */
+async function countRows(db: Database, size: number): Promise<{ unsealed: number | undefined; eventIds: number }> {
   const [unsealed] = (await db.query<{ unsealed: number }>(countUnsealed())).rows;
-  if (unsealed?.unsealed !== 0) report("ENTRY_UNSEALED");
-  let sealed = 0;
+  let eventIds = 0;
   for (let last: string | null = "00000000-0000-0000-0000-000000000000"; last !== null; ) {
     const query = countEventIds(last, size, EVENT_IDS_MAX);
     const [row] = (await db.query<{ sealed: number; last: string | null }>(query)).rows;
-    sealed += row?.sealed ?? 0;
+    eventIds += row?.sealed ?? 0;
     last = row?.last ?? null;
   }
-  if (sealed !== size) report("EVENT_ID_ALTERED");
+  return { unsealed: unsealed?.unsealed, eventIds };
 }

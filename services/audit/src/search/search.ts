@@ -1,6 +1,7 @@
 import type { Queryable } from "@fujie/kit/db";
 import { decodeEntry, type LogEntry } from "@fujie/transparency";
-import { type ColumnConditions, type SearchKey, searchWindow } from "./store.ts";
+import { openRows } from "../log/openings.ts";
+import { type ColumnConditions, findTypeNumbers, type SearchKey, searchWindow } from "./store.ts";
 
 export interface Question extends ColumnConditions {
   readonly key: SearchKey;
@@ -44,25 +45,20 @@ export async function findEntries(
   lookedAtMax: number = LOOKED_AT_MAX,
 ): Promise<Found> {
   const entries: FoundEntry[] = [];
+  const types = await findTypeNumbers(db, question);
   let next = before;
   for (let lookedAt = 0; lookedAt < lookedAtMax; ) {
     // One more than is wanted tells, in the usual case, that there is another page.
     const window = Math.min(lookedAt === 0 ? limit + 1 : lookedAtMax, lookedAtMax - lookedAt);
-    const rows = await searchWindow(db, { ...question, before: next, window });
-    for (const { index, preimage } of rows) {
-      const entry = preimage === null ? undefined : decodeEntry(preimage);
-      if (preimage !== null && entry !== undefined && fits(entry, question)) {
-        if (entries.length === limit) return { entries, before: next };
-        entries.push({ index, preimage, entry });
-      }
-      next = index;
-    }
+    const rows = await searchWindow(db, { ...question, before: next, window }, types);
+    const fitting = rows.flatMap(({ packed }) => (packed === null ? [] : [packed]));
+    const more = fitting.splice(limit - entries.length).length > 0;
+    for (const { index, preimage } of await openRows(db, Buffer.concat(fitting)))
+      entries.push({ index, preimage, entry: decodeEntry(preimage) });
+    if (more) return { entries, before: entries.at(-1)?.index ?? before };
+    next = rows.at(-1)?.index ?? next;
     if (rows.length < window) return { entries, before: undefined };
     lookedAt += rows.length;
   }
   return { entries, before: next };
-}
-
-function fits({ outcome }: LogEntry, question: Question): boolean {
-  return question.outcome === "" || question.outcome === outcome;
 }

@@ -1,4 +1,5 @@
 import { type Queryable, statement } from "@fujie/kit/db";
+import { compactText, compactTrace, outcomeLetters, PACKED_ROW } from "../log/row.ts";
 
 /** What entries are searched by; each has its own partial index, with the entry's index as the order. */
 const columns = {
@@ -35,12 +36,26 @@ export interface WindowSearch extends ColumnConditions {
   readonly window: number;
 }
 
-/** An entry that was looked at; the preimage only where the conditions hold, or seem to as to the outcome. */
-export interface LookedAt {
-  readonly index: number;
-  readonly preimage: Uint8Array | null;
+/** The numbers of the types that a search names, each undefined where it names none. */
+export interface TypeNumbers {
+  readonly value?: number;
+  readonly type?: number;
+  readonly withPrefix?: readonly number[];
 }
 
+/** An entry that was looked at; the row only where the conditions hold. */
+export interface LookedAt {
+  readonly index: number;
+  readonly packed: Buffer | null;
+}
+
+/** No type has this number: what is sought is in no entry. */
+const UNKNOWN_TYPE = -1;
+
+const findTypes = statement(
+  "audit.name.types",
+  `SELECT id, name FROM audit.name WHERE name = $1 OR name = $2 OR ($3 <> '' AND starts_with(name, $3))`,
+);
 const statements = {
   traceId: searchBy("traceId"),
   subject: searchBy("subject"),
@@ -49,38 +64,68 @@ const statements = {
   type: searchBy("type"),
 } as const satisfies Record<SearchKey, unknown>;
 
-/** The window is taken by the index alone: however rare what is sought, a statement's work is bounded. */
+/**
+ * The window is taken by the index alone: however rare what is sought, a statement's work is bounded. The second
+ * condition on the key is that of its partial index.
+ */
 function searchBy(key: SearchKey) {
+  const column = columns[key];
+  const isPresent = key === "type" ? "" : `AND ${column} <> ''`;
   return statement(
-    `audit.entry.by_${columns[key]}`,
+    `audit.entry.by_${column}`,
     `SELECT index::float8 AS index,
-       CASE WHEN time_ms >= $4 AND time_ms < $5 AND ($6 = '' OR trace_id = $6) AND ($7 = '' OR subject = $7)
-         AND ($8 = '' OR actor = $8) AND ($9 = '' OR application_id = $9) AND ($10 = '' OR type = $10)
-         AND ($11 = '' OR starts_with(type, $11)) AND position($12::bytea IN preimage) > 0
-       THEN preimage END AS preimage
+       CASE WHEN time_ms >= $4 AND time_ms < $5 AND ($6::bytea = '' OR trace_id = $6)
+         AND ($7::bytea = '' OR subject = $7) AND ($8::bytea = '' OR actor = $8)
+         AND ($9::bytea = '' OR application_id = $9) AND ($10::int IS NULL OR type = $10)
+         AND ($11::int[] IS NULL OR type = ANY ($11)) AND ($12::text = '' OR outcome::text = $12)
+       THEN ${PACKED_ROW} END AS packed
      FROM audit.entry
-     WHERE ${columns[key]} = $1 AND index < $2::bigint ORDER BY entry.index DESC LIMIT $3`,
+     WHERE ${column} = $1 ${isPresent} AND index < $2::bigint ORDER BY entry.index DESC LIMIT $3`,
   );
 }
 
-/**
- * The outcome has no column; its field is looked for in the preimage (docs/audit-log.md: tag 5, text). Another text may
- * hold the same bytes: what is found is decoded and compared again.
- */
-function outcomeField(outcome: string): Buffer {
-  const text = Buffer.from(outcome);
-  return outcome === "" ? Buffer.of() : Buffer.concat([Buffer.of(0, 5, 2, 0, text.length), text]);
+/** The statement of one window; the test of the plans explains it. */
+export function windowStatement(search: WindowSearch, types: TypeNumbers) {
+  const { key, value, before, window, startMs, endMs, traceId, subject, actor, applicationId, outcome } = search;
+  return statements[key](
+    key === "type" ? types.value : keyOf(key, value),
+    before,
+    window,
+    startMs,
+    endMs,
+    keyOf("traceId", traceId),
+    keyOf("subject", subject),
+    keyOf("actor", actor),
+    keyOf("applicationId", applicationId),
+    types.type ?? null,
+    types.withPrefix ?? null,
+    outcome === "" ? "" : (outcomeLetters[outcome] ?? "?"),
+  );
 }
 
-/** The statement of one window; the test of the plans explains it. */
-export function windowStatement(search: WindowSearch) {
-  const { key, value, before, window, startMs, endMs, traceId, subject, actor, applicationId, type, typePrefix } =
-    search;
-  const conditions = [traceId, subject, actor, applicationId, type, typePrefix, outcomeField(search.outcome)];
-  return statements[key](value, before, window, startMs, endMs, ...conditions);
+function keyOf(key: SearchKey, text: string): Buffer {
+  return key === "traceId" ? compactTrace(text) : compactText(text);
+}
+
+/** The numbers of the types that a search names. */
+export async function findTypeNumbers(
+  db: Queryable,
+  { key, value, type, typePrefix }: Pick<WindowSearch, "key" | "value" | "type" | "typePrefix">,
+): Promise<TypeNumbers> {
+  const sought = key === "type" ? value : "";
+  if (sought === "" && type === "" && typePrefix === "") return {};
+  const { rows } = await db.query<{ id: number; name: string }>(findTypes(sought, type, typePrefix));
+  const numberOf = (name: string): number => rows.find((row) => row.name === name)?.id ?? UNKNOWN_TYPE;
+  return {
+    value: numberOf(sought),
+    ...(type === "" ? {} : { type: numberOf(type) }),
+    ...(typePrefix === ""
+      ? {}
+      : { withPrefix: rows.filter(({ name }) => name.startsWith(typePrefix)).map(({ id }) => id) }),
+  };
 }
 
 /** The next entries of the key, newest first. */
-export async function searchWindow(db: Queryable, search: WindowSearch): Promise<LookedAt[]> {
-  return (await db.query<{ index: number; preimage: Buffer | null }>(windowStatement(search))).rows;
+export async function searchWindow(db: Queryable, search: WindowSearch, types: TypeNumbers): Promise<LookedAt[]> {
+  return (await db.query<{ index: number; packed: Buffer | null }>(windowStatement(search, types))).rows;
 }

@@ -10,7 +10,8 @@ import {
   TILE_WIDTH,
   type Tile,
 } from "@fujie/transparency";
-import { readFullTile, readOpenings, readTileRoots } from "./store.ts";
+import { readOpenings } from "../log/openings.ts";
+import { readFullTile, readTileRoots } from "./store.ts";
 
 /**
  * Reads tiles of the committed log. Full ones are stored; a partial one is the roots of the tiles below it, or at
