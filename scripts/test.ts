@@ -4,14 +4,16 @@
 //   npm test -- <part of a path>…  only the test files whose path holds one of the parts; no static checks
 //   npm run test:long              every *.long.ts; FUJIE_SEED=<number> repeats a run
 //
-// system packages → static checks → one PostgreSQL for all → the files, two at a time → the counts
+// system packages → static checks → one PostgreSQL for all → the files, some at a time → canary scan → the counts
 //
 // With CI=true or --strict, what had to be left out is a failure: a check not made never counts as passed.
 
 import { randomInt } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startThrowawayPostgres } from "../packages/embedded/src/testing.ts";
+import { scanForCanaries } from "./testing/canary-scan.ts";
 import { findTestFiles } from "./testing/discover.ts";
 import { root } from "./testing/programs.ts";
 import { type FileResult, runTestFile } from "./testing/run-file.ts";
@@ -87,6 +89,7 @@ async function runFiles(files: string[], plan: Plan, before: Tally, signal: Abor
   const seed = readSeed();
   if (plan.long) console.log(`seed ${seed} (FUJIE_SEED=${seed} repeats this run)`);
   const server = await step("PostgreSQL for the tests", async () => ({ outcome: "ok", value: await findPostgres() }));
+  const observed = mkdtempSync(join(tmpdir(), "fujie-observed-"));
   try {
     const env = { FUJIE_TEST_POSTGRES_URL: server.adminUrl, ...(plan.long ? { FUJIE_SEED: String(seed) } : {}) };
     const timeoutMs = plan.long ? LONG_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS;
@@ -94,16 +97,31 @@ async function runFiles(files: string[], plan: Plan, before: Tally, signal: Abor
     const results: FileResult[] = [];
     const work = async (): Promise<void> => {
       for (let file = queue.shift(); file !== undefined && !signal.aborted; file = queue.shift()) {
-        const result = await runTestFile(file, { timeoutMs, env, signal });
+        const observedFolder = join(observed, file.replaceAll("/", "-"));
+        const result = await runTestFile(file, { timeoutMs, env, signal, observedFolder });
         results.push(result);
         sayStep(file, describe(result), result.seconds);
       }
     };
     await Promise.all(Array.from({ length: CONCURRENCY }, () => work()));
-    return results.reduce(addFile, before);
+    return await scanObserved(observed, results.reduce(addFile, before));
   } finally {
+    rmSync(observed, { recursive: true, force: true, maxRetries: 5 });
     await server.stop();
   }
+}
+
+/** Nobody whom the tests know may be in what services let others see: logs, telemetry, addresses, errors. */
+async function scanObserved(folder: string, before: Tally): Promise<Tally> {
+  const { files, bytes, findings } = await step("canary scan", async () => {
+    const scan = scanForCanaries(folder);
+    const outcome = `${scan.files} files, ${scan.bytes} bytes, ${scan.findings.length} findings`;
+    return { outcome, value: scan };
+  });
+  const reason = "no service was seen";
+  if (files === 0 || bytes === 0) return addCheck(before, "canary scan", { status: "not applicable", reason });
+  if (findings.length === 0) return addCheck(before, "canary scan", { status: "passed" });
+  return addCheck(before, "canary scan", { status: "failed", output: findings.join("\n") });
 }
 
 function readSeed(): number {

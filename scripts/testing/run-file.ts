@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,11 +10,13 @@ import { projectPath, root } from "./programs.ts";
 const GRACE_MS = 5_000;
 
 const reporter = fileURLToPath(import.meta.resolve("./event-reporter.ts"));
+const observer = fileURLToPath(import.meta.resolve("./observe.ts"));
 
 /** What a test file did; a file that ends badly or holds no test has a failure of its own. */
 export type FileResult = { file: string; tests: FinishedTest[]; output: string; seconds: number };
 
-export type Bounds = { timeoutMs: number; env: NodeJS.ProcessEnv; signal: AbortSignal };
+/** `observedFolder`: where what is seen of the services under test is kept for the canary scan. */
+export type Bounds = { timeoutMs: number; env: NodeJS.ProcessEnv; signal: AbortSignal; observedFolder?: string };
 
 /**
  * Runs one test file in a process of its own and counts its tests exactly.
@@ -29,6 +31,7 @@ export async function runTestFile(file: string, bounds: Bounds): Promise<FileRes
   // A server that root starts as another user must be able to pass through.
   chmodSync(folder, 0o711);
   const events = join(folder, "events");
+  if (bounds.observedFolder !== undefined) mkdirSync(bounds.observedFolder, { recursive: true });
   const startedAt = performance.now();
   try {
     const { problem, output } = await runGroup(file, events, { ...bounds, env: { ...bounds.env, TMPDIR: folder } });
@@ -50,8 +53,16 @@ function fileFailure(tests: FinishedTest[], problem: string | undefined): Finish
 
 type GroupResult = { problem: string | undefined; output: string };
 
-function runGroup(file: string, events: string, { timeoutMs, env, signal }: Bounds): Promise<GroupResult> {
-  const args = ["--no-warnings", `--test-reporter=${reporter}`, `--test-reporter-destination=${events}`, file];
+function runGroup(file: string, events: string, bounds: Bounds): Promise<GroupResult> {
+  const { timeoutMs, signal, observedFolder } = bounds;
+  const env = { ...bounds.env, ...(observedFolder && { FUJIE_TEST_OBSERVED_DIR: observedFolder }) };
+  const args = [
+    "--no-warnings",
+    ...(observedFolder ? [`--import=${observer}`] : []),
+    `--test-reporter=${reporter}`,
+    `--test-reporter-destination=${events}`,
+    file,
+  ];
   const child = spawn(process.execPath, args, {
     cwd: root,
     detached: true,
@@ -61,6 +72,7 @@ function runGroup(file: string, events: string, { timeoutMs, env, signal }: Boun
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.on("data", (chunk: Buffer) => {
+      if (observedFolder !== undefined) appendFileSync(join(observedFolder, "output"), chunk);
       // The end of a long output is where the error is.
       output = (output + chunk.toString()).slice(-20_000);
     });

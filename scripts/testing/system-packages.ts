@@ -47,6 +47,7 @@ export const systemPackages: SystemPackage[] = [
     usedBy: /\bpython3\b/,
     isPresent: () => existsSync("/usr/bin/grpc_python_plugin"),
   },
+  { name: "prlimit", debian: "util-linux", usedBy: /"prlimit"/, isPresent: () => runs("prlimit", ["--version"]) },
   { name: "chromium", debian: "chromium", usedBy: /"chromium"/, isPresent: () => runs("chromium", ["--version"]) },
   { name: "promtool", debian: "prometheus", usedBy: /"promtool"/, isPresent: () => runs("promtool", ["--version"]) },
   { name: "softhsm2", debian: "softhsm2", usedBy: /softhsm2/, isPresent: () => runs("softhsm2-util", ["--version"]) },

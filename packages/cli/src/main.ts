@@ -42,8 +42,8 @@ const HELP = `fujie: the command line of the identity platform Fujie (符节)
       --witness-url  asks a witness itself what it saw, whatever the log says
       --state        remembers the checkpoint, so that the next verification finds a rollback or a fork
 
-  fujie conform keygen | source | check
-      Tests a trust source against fujie.source.v1 and checks the signed reports (fujie conform help).
+  fujie conform keygen | source | check | submit
+      Tests a trust source against fujie.source.v1, checks the signed reports and hands them in (fujie conform help).
 
   fujie audit export --audit URL --token-file FILE --id ID --out DIR
       Writes the entries of an export that two audit administrators agreed on (RetentionService.RequestExport and

@@ -1,23 +1,38 @@
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { keepObserved, startCollector } from "@fujie/embedded/testing";
 import { type Platform, type PlatformOptions, startPlatform } from "../src/up/index.ts";
+import { SERVICES } from "../src/up/layout.ts";
 
 /** A data folder that is removed at disposal. */
 export function temporaryHome(): { path: string } & Disposable {
   const path = mkdtempSync(join(tmpdir(), "fujie-home-"));
   // Started by root, Postgres is another user, who must be able to pass through.
   chmodSync(path, 0o711);
-  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+  return {
+    path,
+    [Symbol.dispose]: () => {
+      keepLogs(join(path, "logs"));
+      rmSync(path, { recursive: true, force: true });
+    },
+  };
 }
 
-/** The whole platform on free ports, silent. */
+/** What the services have logged is looked through at the end of the run. */
+function keepLogs(folder: string): void {
+  if (!existsSync(folder)) return;
+  for (const file of readdirSync(folder)) keepObserved("log", readFileSync(join(folder, file)));
+}
+
+/** The whole platform on free ports, silent; spans and metrics go to a collector. */
 export async function startTestPlatform(
   home: string,
   options: Partial<Pick<PlatformOptions, "settings" | "portBase">> = {},
 ): Promise<Platform> {
+  const { endpoint } = await startCollector();
   const progress = { say: () => {}, step: <T>(_name: string, run: () => Promise<T>) => run() };
   return startPlatform({
     home,
@@ -25,6 +40,9 @@ export async function startTestPlatform(
     throwaway: true,
     portBase: options.portBase ?? (await freePortBase()),
     ...options,
+    settings: Object.fromEntries(
+      SERVICES.map((service) => [service, { FUJIE_OTLP_ENDPOINT: endpoint, ...options.settings?.[service] }]),
+    ),
   });
 }
 

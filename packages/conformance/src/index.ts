@@ -5,6 +5,8 @@ export { openControl } from "./control.ts";
 export {
   type CaseReport,
   encodeReport,
+  isReportSigned,
+  NONCE_FORM,
   openReport,
   parseSignature,
   type Report,

@@ -37,7 +37,7 @@ const report: Report = {
   formatVersion: 1,
   sourceId: "bank",
   endpoint: "bank.example.cn:8443",
-  nonce: "A".repeat(43),
+  nonce: "a1".repeat(32),
   contractVersion: contractVersion(),
   testerKeyId: keyId,
   startTime: "2026-03-02T08:00:00.000Z",
@@ -91,7 +91,8 @@ test("SZ-12 a signed report that contradicts itself or is not of the form is ref
   refuses(encodeReport({ ...report, cases: [...report.cases, passed("describe.level")] }), /verdict does not follow/);
   refuses(encodeReport({ ...report, testerKeyId: "0".repeat(16) }), /testerKeyId/);
   refuses(encodeReport({ ...report, formatVersion: 2 }), /formatVersion/);
-  refuses(encodeReport({ ...report, nonce: "short" }), /nonce/);
+  for (const nonce of ["short", "A1".repeat(32), "a1".repeat(33), "A".repeat(43)])
+    refuses(encodeReport({ ...report, nonce }), /nonce/);
   refuses(encodeReport({ ...report, endpoint: "" }), /endpoint/);
   refuses(Buffer.from(JSON.stringify(report, undefined, 1)), /canonical/);
   refuses(Buffer.from(canonicalJson({ ...JSON.parse(encodeReport(report).toString()), more: 1 })), /more is no known/);

@@ -10,6 +10,8 @@ import { ensureDatabase, keeperOf, withClient } from "./database.ts";
 import { EmbeddedError } from "./errors.ts";
 import { findFreePort, startPostgres, throwawaySettings } from "./postgres.ts";
 
+export { keepObserved, startCollector } from "./observed.ts";
+
 /** What a test context offers and these helpers use: a call after the test, or after the file for `before` hooks. */
 export type Cleanup = { after(fn: () => Promise<void>): void };
 

@@ -14,4 +14,5 @@ export type { Parsed } from "./parsed.ts";
 export * from "./person-name.ts";
 export * from "./phone.ts";
 export { isFictionalRegion, isKnownProvince, knownCountyCodes, lookupRegion, type RegionStatus } from "./region.ts";
+export * from "./source-kinds.ts";
 export * from "./uscc.ts";

@@ -79,6 +79,11 @@ test("unsafe characters and misplaced separators are refused with their reason",
     ["张\u{2FFFE}", "characters"],
     ["张😀", "characters"],
     ["-", "characters"],
+    ["阿娜\u2219买", "characters"],
+    ["阿娜\u22C5买", "characters"],
+    ["阿娜\uA78F买", "characters"],
+    ["阿娜\u318D买", "characters"],
+    ["阿娜\u1427买", "characters"],
   ];
   for (const [raw, reason] of expected) assert.equal(reasonFor(raw), reason, JSON.stringify(raw));
 });

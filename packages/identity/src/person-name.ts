@@ -37,6 +37,8 @@ export type NameComparison = "same" | "possible-variant" | "different";
 const SEPARATOR = "\u00B7";
 // • ‧ ・ ･ . and the Greek · that NFC would turn into U+00B7 anyway. (．is half-width by then.)
 const SEPARATOR_LOOKALIKES = /[\u2022\u2027\u30FB\uFF65\u002E\u0387]/g;
+// Letters that are a dot: nobody writes his name with them, and whoever does would be another person.
+const DOT_LETTERS = /[\uA78F\u1427\u318D\u119E]/;
 // Letters and marks of any script, 〇, and the ideographic planes 2 and 3 as a whole: a Unicode table older than the
 // newest extension must not refuse a person's name.
 const NAME_CHARACTERS = /^[\p{L}\p{M}\u3007\u{20000}-\u{2FFFD}\u{30000}-\u{3FFFD}\u00B7' -]+$/u;
@@ -57,7 +59,7 @@ export function parsePersonName(raw: string): Parsed<PersonName, PersonNameReaso
   if (name.startsWith(SEPARATOR) || name.endsWith(SEPARATOR) || name.includes(SEPARATOR + SEPARATOR)) {
     return refused("separator");
   }
-  if (!NAME_CHARACTERS.test(name) || !LETTER.test(name)) return refused("characters");
+  if (!NAME_CHARACTERS.test(name) || !LETTER.test(name) || DOT_LETTERS.test(name)) return refused("characters");
   return accepted({ raw, name, key: foldName(raw) });
 }
 

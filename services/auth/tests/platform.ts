@@ -20,7 +20,7 @@ import {
   OperatorChangedSchema,
 } from "@fujie/api/fujie/registry/v1/events";
 import { OperatorRole } from "@fujie/api/fujie/registry/v1/operators";
-import { testDatabase } from "@fujie/embedded/testing";
+import { keepObserved, testDatabase } from "@fujie/embedded/testing";
 import { connectPeer } from "@fujie/kit/clients";
 import { type ManualClock, manualClock } from "@fujie/kit/clock";
 import { migrate, roleOf } from "@fujie/kit/db";
@@ -89,6 +89,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
   const folder = mkdtempSync(join(tmpdir(), "fujie-auth-"));
   stack.defer(() => rmSync(folder, { recursive: true, force: true }));
   const logged: string[] = [];
+  stack.defer(() => keepObserved("log", logged.join("")));
   const destination = { write: (line: string) => void logged.push(line) };
   const log = createLogger({ service: "auth", level: "info", destination });
   const database = stack.use(await testDatabase());

@@ -11,8 +11,12 @@ const REFUSING = new Set([
   "UNAUTHENTICATED",
   "NOT_FOUND",
 ]);
-/** INVALID_ARGUMENT by code, yet a failed proof. */
-const FAILED_PROOFS: ReadonlySet<Reason> = new Set<Reason>(["DECISION_SIGNATURE_INVALID", "DOCUMENT_DIGEST_MISMATCH"]);
+/** INVALID_ARGUMENT by code, yet a failed proof, or a read without a purpose. */
+const FAILED_PROOFS: ReadonlySet<Reason> = new Set<Reason>([
+  "DECISION_SIGNATURE_INVALID",
+  "DOCUMENT_DIGEST_MISMATCH",
+  "PURPOSE_REQUIRED",
+]);
 
 /** Wraps a handler, so that the audit log shows what was tried and refused, under the type of the act. */
 export function recordingRefusals<Request, Reply>(

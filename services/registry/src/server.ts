@@ -3,6 +3,7 @@ import { CaseService } from "@fujie/api/fujie/audit/v1/cases";
 import { FeedService } from "@fujie/api/fujie/feed/v1/feed";
 import { AccountService } from "@fujie/api/fujie/registry/v1/accounts";
 import { ApplicationService } from "@fujie/api/fujie/registry/v1/applications";
+import { ArchiveService } from "@fujie/api/fujie/registry/v1/archive";
 import { ConsentService } from "@fujie/api/fujie/registry/v1/consents";
 import { CounterService } from "@fujie/api/fujie/registry/v1/counter";
 import { DelegationService } from "@fujie/api/fujie/registry/v1/delegation";
@@ -32,6 +33,7 @@ import { counterService } from "./counter/rpc.ts";
 import { delegationService } from "./delegation/rpc.ts";
 import { directoryService } from "./directory/rpc.ts";
 import { disclosureService } from "./disclosures/rpc.ts";
+import { archiveService } from "./documents/rpc.ts";
 import { applyDecision, askEverythingAgain, VERIFICATIONS_TOPIC } from "./gateway/follow.ts";
 import { offerCeremony } from "./operators/ceremony.ts";
 import { operatorService } from "./operators/rpc.ts";
@@ -57,11 +59,12 @@ export const registryServices = [
   BlockService,
   ClaimPolicyService,
   DisclosureService,
+  ArchiveService,
 ] as const;
 
 export const migrationsDir = join(import.meta.dirname, "../migrations");
 
-const SCHEMA_AT_LEAST = 4;
+const SCHEMA_AT_LEAST = 5;
 const SWEEP_EVERY_MS = 5_000;
 const SWEEP_BATCH_MAX = 50;
 /** A document of 3 MiB, in base64 when it comes as JSON, with the operator's certificates. */
@@ -157,6 +160,7 @@ function handlersOf(context: Context) {
     handler(BlockService, blockService(context)),
     handler(ClaimPolicyService, claimPolicyService(context)),
     handler(DisclosureService, disclosureService(context)),
+    handler(ArchiveService, archiveService(context)),
   ];
 }
 

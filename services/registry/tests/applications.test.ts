@@ -93,23 +93,38 @@ test("an update changes the fields that its mask names and no other; auth, the g
 });
 
 test("a masked field that is absent is cleared; the names cannot be", async () => {
-  const { applicationId, etag } = await registerApplication(world, staff, { rateLimitPerSecond: 7 });
-  const clearable = ["redirect_uris", "scopes", "purposes", "rate_limit_per_second"];
+  const { applicationId, etag } = await registerApplication(world, staff, {
+    rateLimitPerSecond: 7,
+    dailyLimit: 500,
+    weight: 3,
+  });
+  const { dailyLimit, weight } = await readAll(applicationId);
+  assert.deepEqual([dailyLimit, weight], [500, 3]);
+  const clearable = ["redirect_uris", "scopes", "purposes", "rate_limit_per_second", "daily_limit", "weight"];
   const { etag: next } = await update(applicationId, etag, clearable);
   const cleared = await readAll(applicationId);
   assert.deepEqual(
     [cleared.redirectUris, cleared.scopes, cleared.purposes, cleared.rateLimitPerSecond],
     [[], [], [], 0],
   );
+  assert.deepEqual([cleared.dailyLimit, cleared.weight], [0, 0]);
+  await assert.rejects(update(applicationId, next, ["weight"], { weight: 101 }), naming("weight"));
+  await assert.rejects(
+    update(applicationId, next, ["daily_limit"], { dailyLimit: 2_000_000_001 }),
+    naming("daily_limit"),
+  );
   for (const field of ["name", "provider_name"]) {
     await assert.rejects(update(applicationId, next, ["scopes", field], { scopes: ["openid"] }), naming(field));
   }
   assert.deepEqual(await readAll(applicationId), cleared);
   const purposes = [{ purpose: "tax.return", claimTypes: [ClaimType.LEGAL_PERSON], legalBases: ["tax-law.1"] }];
-  await update(applicationId, next, ["purposes", "rate_limit_per_second"], { purposes, rateLimitPerSecond: 9 });
+  await update(applicationId, next, ["purposes", "rate_limit_per_second", "daily_limit", "weight"], {
+    ...{ purposes, rateLimitPerSecond: 9, dailyLimit: 1_000, weight: 100 },
+  });
   const known = () => world.gateway.policies.at(-1)?.applications.find((each) => each.applicationId === applicationId);
   for (let tries = 0; known()?.rateLimitPerSecond !== 9 && tries < 100; tries += 1) await world.pass(20);
   assert.deepEqual([known()?.rateLimitPerSecond, known()?.purposes[0]?.purpose], [9, "tax.return"]);
+  assert.deepEqual([known()?.dailyLimit, known()?.weight], [1_000, 100]);
 });
 
 test("every bad mask is MASK_INVALID, names update_mask and stores nothing", async () => {

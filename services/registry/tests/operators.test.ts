@@ -105,6 +105,7 @@ describe("with staff", () => {
     await assert.rejects(decide(proposalId), because("PROPOSAL_STATE_INVALID"));
     const appointed = await world.peer(DirectoryService).getOperator({ operatorId });
     assert.deepEqual(appointed.scopes, [
+      "registry.archive.read",
       "audit.read",
       "audit.hold",
       "audit.incidents",

@@ -1,11 +1,27 @@
 import assert from "node:assert/strict";
-import { generateKeyPairSync, type KeyObject, randomUUID, sign } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, type KeyObject, randomUUID } from "node:crypto";
 import { after, before, test } from "node:test";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
-import { BlockService, ClaimPolicyService, SourceService, SourceTestKind } from "@fujie/api/fujie/registry/v1/sources";
+import {
+  BlockService,
+  ClaimPolicyService,
+  SourceService,
+  SourceState,
+  SourceTestKind,
+} from "@fujie/api/fujie/registry/v1/sources";
 import type { ClaimPolicySchema, PutPolicyRequest } from "@fujie/api/fujie/trust/v1/policy";
 import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
+import {
+  type CaseReport,
+  contractVersion,
+  encodeReport,
+  NONCE_FORM,
+  type Report,
+  signReport,
+  suiteCaseIds,
+  testerKeyIdOf,
+} from "@fujie/conformance";
 import { appointStaff, because, type Staff } from "./acts.ts";
 import { type Claims, citizenId, startWorld, uscc, type World } from "./world.ts";
 
@@ -48,17 +64,44 @@ interface Tester {
 
 async function registerTester(testerId: string, unit: string): Promise<Tester> {
   const { privateKey, publicKey } = generateKeyPairSync("ed25519");
-  const der = new Uint8Array(publicKey.export({ format: "der", type: "spki" }));
-  await sources().registerTester({ testerId, name: testerId, uscc: unit, publicKey: der }, world.as(approver));
+  await sources().registerTester(tester(testerId, unit, publicKey, "der"), world.as(approver));
+  // The same key in its other form is the same key.
+  const again = tester(`${testerId}-again`, unit, publicKey, "pem");
+  await assert.rejects(sources().registerTester(again, world.as(approver)), because("TESTER_EXISTS"));
   return { testerId, key: privateKey };
 }
 
-interface Reporting {
-  readonly verdict?: string;
+function tester(testerId: string, unit: string, key: KeyObject, format: "der" | "pem") {
+  const der = key.export({ format: "der", type: "spki" });
+  const publicKey = format === "der" ? der : Buffer.from(key.export({ format: "pem", type: "spki" }));
+  return { testerId, name: testerId, uscc: unit, publicKey: new Uint8Array(publicKey) };
+}
+
+interface Reporting extends Partial<Pick<Report, "cases" | "verdict" | "nonce" | "contractVersion">> {
   readonly about?: string;
-  readonly nonce?: string;
-  readonly results?: readonly string[];
+  /** What is signed in the report's place. */
+  readonly bytes?: Buffer;
   readonly validMs?: number;
+}
+
+const passed: readonly CaseReport[] = suiteCaseIds.map((id) => {
+  return { id, title: id, requirement: "SZ-9", result: "PASSED", reason: "", milliseconds: 1, detail: "" };
+});
+const failed = passed.map((one, i) => (i === 2 ? { ...one, result: "FAILED" as const } : one));
+
+function soundReport(sourceId: string, nonce: string, key: KeyObject): Report {
+  return {
+    formatVersion: 1,
+    sourceId,
+    endpoint: "bank.example.cn:8443",
+    nonce,
+    contractVersion: contractVersion(),
+    testerKeyId: testerKeyIdOf(createPublicKey(key)),
+    startTime: "2026-03-02T08:00:00.000Z",
+    endTime: "2026-03-02T08:00:05.000Z",
+    cases: passed,
+    verdict: "PASSED",
+  };
 }
 
 /** Begins a test of the source and hands in the tester's report. */
@@ -66,18 +109,12 @@ async function report(
   sourceId: string,
   kind: SourceTestKind,
   { testerId, key }: Tester,
-  {
-    verdict = "PASSED",
-    about = sourceId,
-    nonce,
-    results = ["PASSED", "NOT_APPLICABLE"],
-    validMs = 365 * DAY_MS,
-  }: Reporting = {},
+  { about = sourceId, validMs = 365 * DAY_MS, bytes: other, ...more }: Reporting = {},
 ) {
   const begun = await sources().beginSourceTest({ sourceId, kind }, world.as(registrar));
-  const cases = results.map((result, i) => ({ id: `case-${i}`, result }));
-  const bytes = Buffer.from(JSON.stringify({ cases, nonce: nonce ?? begun.nonce, sourceId: about, verdict }));
-  const signature = sign(null, Buffer.concat([Buffer.from("fujie-conformance-report-v1\n"), bytes]), key);
+  assert.match(begun.nonce, NONCE_FORM);
+  const bytes = other ?? encodeReport({ ...soundReport(about, begun.nonce, key), ...more });
+  const signature = Buffer.from(signReport(bytes, key).signature, "base64url");
   const request = { sourceId, testerId, report: bytes, signature, expireTime: at(validMs) };
   world.time.advance(1);
   await sources().submitSourceTest(request, world.as(registrar));
@@ -122,15 +159,20 @@ test("SZ-4.4 SZ-11.1 SZ-11.3 SZ-12 a source gets traffic once everything is on f
   await assert.rejects(report(sourceId, FUNCTION, forged), because("SIGNATURE_INVALID"));
   for (const wrong of [
     { about: "bank-2" },
-    { verdict: "SKIPPED" },
     { nonce: "00".repeat(32) },
     { nonce: "x" },
-    { results: [] },
-    { results: ["PASSED", "FAILED"] },
+    { nonce: "A".repeat(43) },
+    { contractVersion: "0".repeat(64) },
+    { cases: [] },
+    { cases: failed },
+    { cases: passed.slice(1) },
+    { cases: [...passed.slice(1), { ...passed[0], id: "another.case" }] as CaseReport[] },
+    { bytes: Buffer.from("{}") },
+    { bytes: Buffer.from(JSON.stringify({ sourceId, verdict: "PASSED", cases: [{ result: "PASSED" }] })) },
   ]) {
     await assert.rejects(report(sourceId, FUNCTION, tester, wrong), because("TEST_REPORT_INVALID"));
   }
-  await report(sourceId, FUNCTION, tester, { verdict: "FAILED" });
+  await report(sourceId, FUNCTION, tester, { verdict: "FAILED", cases: failed });
   await assert.rejects(enable(sourceId), because("TEST_REPORT_FAILED"));
   const nonce = await report(sourceId, FUNCTION, tester);
   await assert.rejects(report(sourceId, SECURITY, tester, { nonce }), because("TEST_REPORT_INVALID"), "used once");
@@ -189,6 +231,45 @@ test("SZ-11.1 the end of an agreement suspends its source by itself, and a new o
   await pushed((policy) => isEnabled(policy, sourceId) === true);
 });
 
+test("SZ-12 a revoked tester's word counts for no source that is not enabled, and what rested on it is told", async () => {
+  const [wrongTester, other] = [await registerTester("lab-4", uscc(4)), await registerTester("lab-5", uscc(5))];
+  const prepare = async (sourceId: string) => {
+    await register(sourceId);
+    await fileAgreement(sourceId, 30 * DAY_MS);
+    await sources().fileAttestation({ sourceId, ...file }, world.as(registrar));
+    await report(sourceId, SourceTestKind.FUNCTION, wrongTester);
+    await report(sourceId, SourceTestKind.SECURITY, other);
+  };
+  for (const sourceId of ["bank-4", "bank-5"]) await prepare(sourceId);
+  await enable("bank-4");
+  const revoke = (claims: Claims, testerId = "lab-4") =>
+    sources().revokeTester({ testerId, reasonCode: "accreditation.lapsed" }, world.as(claims));
+  await assert.rejects(revoke(registrar), because("SCOPE_MISSING"));
+  await assert.rejects(revoke(approver, "nobody"), because("TESTER_NOT_FOUND"));
+
+  const affected = [
+    ["bank-4", SourceState.ENABLED],
+    ["bank-5", SourceState.REGISTERED],
+  ];
+  for (const time of ["first", "again"]) {
+    const { sources: told } = await revoke(approver);
+    assert.deepEqual(
+      told.map(({ sourceId, state }) => [sourceId, state]),
+      affected,
+      time,
+    );
+  }
+  await world.recorded("tester.revoked");
+  await assert.rejects(enable("bank-5"), because("TEST_REPORT_MISSING"));
+  await assert.rejects(report("bank-5", SourceTestKind.FUNCTION, wrongTester), because("TESTER_REVOKED"));
+  assert.equal(isEnabled(await pushed((policy) => isEnabled(policy, "bank-5") !== undefined), "bank-4"), true);
+  await sources().suspendSource({ sourceId: "bank-4" }, world.as(registrar));
+  const resume = () => sources().resumeSource({ sourceId: "bank-4" }, world.as(approver));
+  await assert.rejects(resume(), because("TEST_REPORT_MISSING"), "what is suspended is not enabled");
+  await report("bank-4", SourceTestKind.FUNCTION, other);
+  await resume();
+});
+
 test("limits and planned maintenance reach the gateway; a setting's sources are told apart from registered ones", async () => {
   const sourceId = "population-base";
   await sources().setSourceLimits({ sourceId, rateLimitPerSecond: 20, dailyLimit: 1_000 }, world.as(registrar));
@@ -205,14 +286,16 @@ test("limits and planned maintenance reach the gateway; a setting's sources are 
   const reversed = { ...plan, requestId: randomUUID(), startTime: at(2 * DAY_MS) };
   await assert.rejects(sources().planMaintenance(reversed, world.as(registrar)), because("DATE_RANGE_INVALID"));
 
-  const first = await sources().listSources({ pageSize: 2 }, world.as(approver));
-  const rest = await sources().listSources({ pageSize: 2, pageToken: first.nextPageToken }, world.as(approver));
+  const first = await sources().listSources({ pageSize: 3 }, world.as(approver));
+  const rest = await sources().listSources({ pageSize: 3, pageToken: first.nextPageToken }, world.as(approver));
   const all = [...first.sources, ...rest.sources];
   assert.deepEqual(
     all.map((source) => [source.sourceId, source.kind]),
     [
       ["bank-1", "partner"],
       ["bank-3", "partner"],
+      ["bank-4", "partner"],
+      ["bank-5", "partner"],
       ["legal-person-base", ""],
       ["population-base", ""],
     ],
@@ -277,6 +360,7 @@ test("SZ-24 evidence policies are proposed by one and approved by another, and n
     { startTime: at(60_000), voices: [base, base] },
     { startTime: at(60_000), voices: [partner, base] },
     { startTime: at(60_000), voices: [{ source: { case: "kind", value: "oracle" }, rank: 1 } as const] },
+    { startTime: at(60_000), claimType: ClaimType.CERTIFICATE_POSSESSION, reuseSeconds: 60 },
   ];
   for (const change of wrong) await assert.rejects(propose("wrong", change), because("CLAIM_POLICY_INVALID"));
 

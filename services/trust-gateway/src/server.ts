@@ -26,6 +26,7 @@ import { createCallBook } from "./usage/book.ts";
 import { ledgerTasks } from "./usage/reconcile.ts";
 import { usageService } from "./usage/rpc.ts";
 import { keepPrices, purgeUsage } from "./usage/store.ts";
+import { watchUnknownCalls } from "./usage/unknown.ts";
 import { createDecisions } from "./verifications/decisions.ts";
 import { verificationMethods } from "./verifications/rpc.ts";
 import { TOPIC_PREFIX } from "./verifications/rules.ts";
@@ -86,7 +87,10 @@ export async function startTrustGateway(config: Config, overrides: Overrides = {
     },
   });
   runtime.use(startSweeper(context, { everyMs: config.pendingSweepMs, batchMax: config.pendingBatchMax }));
-  const ledger = { prices: keepPricesOnce(context), ...ledgerTasks(context) };
+  const unknown = watchUnknownCalls(context);
+  const age = "Since the oldest call to a source of which nobody knows what became, in seconds";
+  runtime.use(runtime.telemetry.observeGauge("fujie.usage.unknown.oldest.seconds", age, unknown.oldestSeconds));
+  const ledger = { prices: keepPricesOnce(context), ...ledgerTasks(context), "unknown calls": unknown.look };
   const { log, timers } = context;
   runtime.use(startPurging({ tasks: ledger, everyMs: LEDGER_EVERY_MS, batchMax: LEDGER_BATCH_MAX, log, timers }));
   // Closed first: what waits to ask a source again would hold up the rest.

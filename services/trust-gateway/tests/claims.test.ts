@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, beforeEach, test } from "node:test";
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type ClaimSchema, ClaimType, Outcome, PendingReason } from "@fujie/api/fujie/trust/v1/verification";
 import type { ClaimElements } from "@fujie/identity";
 import type { SourceId } from "@fujie/sandbox";
-import { faceImageOf, NAMED_PEOPLE, type SyntheticPerson } from "@fujie/sandbox/people";
+import { faceImageOf, NAMED_PEOPLE, personAt, type SyntheticPerson } from "@fujie/sandbox/people";
 import { APPLICATION, LEGAL_BASIS, PURPOSE, reasonOf, startWorld, type World } from "./world.ts";
 
 type Claim = MessageInitShape<typeof ClaimSchema>;
@@ -160,4 +161,63 @@ test("no phone, card or face is in the log, in an event, or kept once the claim 
   for (const personal of [person.phone, person.bankCard, person.citizenId, person.name, "iVBORw0KGgo"]) {
     assert.ok(!told.includes(personal));
   }
+});
+
+test("names with look-alike dots, hidden, private-use or broken characters are refused by reason, and nobody is asked", async () => {
+  const { citizenId } = person;
+  const hidden = [
+    "张\u202E三",
+    "张\u200B三",
+    "张\uFEFF三",
+    "张\uE863",
+    "张\u{F0000}",
+    "张\u0000三",
+    "··",
+    "阿\uA78F里",
+  ];
+  for (const personName of hidden) {
+    const refusal = await refusalOf({ type: ClaimType.PERSON_TWO_ELEMENT, citizenId, personName });
+    assert.equal(refusal, "NAME_INVALID", JSON.stringify(personName));
+  }
+  // Half a character cannot even be written: no text of the contract holds it. In JSON it can, and is refused there.
+  const token = world.mintToken({ app: APPLICATION, scope: "trust.verify" });
+  const response = await fetch(`http://127.0.0.1:${world.gateway.httpPort}/fujie.trust.v1.VerificationService/Verify`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+    body: JSON.stringify({
+      requestId: randomUUID(),
+      claim: { type: "CLAIM_TYPE_PERSON_TWO_ELEMENT", citizenId, personName: "张\uD842" },
+      purpose: PURPOSE,
+      legalBasis: LEGAL_BASIS,
+    }),
+  });
+  assert.equal(response.status, 400);
+  assert.equal(await received(), 0);
+});
+
+test("every spelling of a number is the same person: one paid word, one count against his day, one refusal of the old form", async () => {
+  const found = Array.from({ length: 400 }, (_, i) => personAt(i)).find(
+    ({ citizenId, outcome }) => citizenId.endsWith("X") && outcome === "match",
+  );
+  assert.ok(found !== undefined);
+  const { citizenId, name: personName } = found;
+  const wide = [...citizenId].map((each) => String.fromCodePoint((each.codePointAt(0) ?? 0) + 0xfee0)).join("");
+  const spellings = [citizenId, citizenId.toLowerCase(), wide, wide.toLowerCase(), ` ${citizenId} `];
+  const base = { source: { case: "kind", value: "population-base" } as const, rank: 1 };
+  const startTime = timestampFromMs(world.time.clock.nowMs());
+  const type = ClaimType.PERSON_TWO_ELEMENT;
+  const reuse = { policyId: "reuse", claimType: type, startTime, voices: [base], needed: 1, reuseSeconds: 3_600 };
+  await world.putPolicy({ claimPolicies: [reuse], caps: { perIdentifierPerDay: spellings.length } });
+  for (const spelling of spellings) {
+    assert.equal(
+      await outcomeOf({ type, citizenId: spelling, personName }),
+      Outcome.VERIFIED,
+      JSON.stringify(spelling),
+    );
+  }
+  assert.equal(await received(), 1);
+  assert.equal(await refusalOf({ type, citizenId, personName }), "QUOTA_EXCEEDED");
+  const old = citizenId.slice(0, 6) + citizenId.slice(8, 17);
+  assert.equal(await refusalOf({ type, citizenId: old, personName }), "CITIZEN_ID_INVALID");
+  await world.putPolicy({ claimPolicies: [], caps: {} });
 });

@@ -134,8 +134,13 @@ export async function settleLedger(world: World): Promise<void> {
 }
 
 /** Lets time pass in large steps, the policy being renewed, until the condition holds. */
-export async function hasten(world: World, holds: () => Promise<boolean>, what: string): Promise<void> {
-  const deadline = performance.now() + 60_000;
+export async function hasten(
+  world: World,
+  holds: () => Promise<boolean>,
+  what: string,
+  withinMs = 60_000,
+): Promise<void> {
+  const deadline = performance.now() + withinMs;
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
     world.time.advance(STEP_MS);

@@ -10,6 +10,7 @@ import { SignatureFormat } from "@fujie/api/fujie/trust/v1/certificate";
 import { ClaimSchema, ClaimType } from "@fujie/api/fujie/trust/v1/verification";
 import { certificatesFromPem } from "@fujie/certificates";
 import type { ClaimElements } from "@fujie/identity";
+import { sourceKinds } from "@fujie/identity";
 import { systemClock } from "@fujie/kit/clock";
 import { createLocalCa, loadIdentity } from "@fujie/kit/tls";
 import {
@@ -29,7 +30,6 @@ import { openPossessionSource } from "../src/sources/certificate-authority/sourc
 import { type Bench, casesFor, type Manner } from "../src/sources/conformance.ts";
 import { SourcesFileError } from "../src/sources/entry.ts";
 import { readSourcesFile } from "../src/sources/file.ts";
-import { sourceKinds } from "../src/sources/index.ts";
 import { type Check, type Source, SourceError, type SourceKind } from "../src/sources/source.ts";
 
 const stack = new AsyncDisposableStack();

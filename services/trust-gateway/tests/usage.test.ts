@@ -97,3 +97,24 @@ test("the end of a call is written once: the database refuses another", async ()
   await assert.rejects(change(`UPDATE trust.source_check SET call_state = 'NOT_BILLED' ${ended}`), /written once/);
   await assert.rejects(change(`UPDATE trust.source_check SET counted = false ${ended} AND counted`), /written once/);
 });
+
+test("SZ-21 the age of the oldest call of unknown outcome is told, until what became of it is known", async () => {
+  const told = async () => {
+    const text = await (await fetch(`http://127.0.0.1:${world.gateway.adminPort}/metrics`)).text();
+    return Number(/^fujie_usage_unknown_oldest_seconds(?:\{.*\})? (\d+)/m.exec(text)?.[1]);
+  };
+  await settleLedger(world);
+  await world.until(async () => (await told()) === 0, "nothing is unknown");
+  const askedAtMs = world.time.clock.nowMs() - 90_000_000;
+  // As a replica leaves it that was killed a day ago, and a source that will not be asked before the next one.
+  const { rowCount } = await world.admin.query({
+    text: `INSERT INTO trust.source_check (verification_id, source_id, biz_seq, nonce, asked_at_ms, call_state, look_at_ms)
+      SELECT verification_id, 'carrier', $1, decode(repeat('00', 32), 'hex'), $2::bigint, 'UNKNOWN', $3::bigint
+      FROM trust.verification WHERE state <> 'PENDING' LIMIT 1`,
+    values: ["ab".repeat(16), askedAtMs, askedAtMs + 180_000_000],
+  });
+  assert.equal(rowCount, 1);
+  await world.until(async () => (await told()) >= 90_000, "its age in seconds");
+  await world.admin.query("UPDATE trust.source_check SET look_at_ms = 0 WHERE call_state = 'UNKNOWN'");
+  await world.until(async () => (await told()) === 0, "the source has told that it never arrived");
+});

@@ -22,7 +22,7 @@ import {
   type SourcePolicySchema,
 } from "@fujie/api/fujie/trust/v1/policy";
 import { ClaimType, VerificationService } from "@fujie/api/fujie/trust/v1/verification";
-import { testDatabase } from "@fujie/embedded/testing";
+import { keepObserved, startCollector, testDatabase } from "@fujie/embedded/testing";
 import { type ClaimElements, canonicalElements } from "@fujie/identity";
 import { connectPeer, type Peer } from "@fujie/kit/clients";
 import { type Database, migrate, openDatabase, roleOf } from "@fujie/kit/db";
@@ -75,8 +75,8 @@ export interface Replica extends AsyncDisposable {
 export interface World extends AsyncDisposable {
   readonly sandbox: Sandbox;
   readonly control: SandboxClient;
-  /** How long the sources take: until this resolves. */
-  readonly latency: { hold: Promise<void> };
+  /** How long the sources take: until this resolves, or whatever `take` makes of the time that they are steered to. */
+  readonly latency: { hold: Promise<void>; take?: (ms: number) => Promise<void> };
   readonly time: ManualTime;
   readonly events: Event[];
   readonly logged: string[];
@@ -138,12 +138,14 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
       dir: join(dir, "sandbox"),
       tls: await issue("sandbox"),
       clock,
-      sleep: () => latency.hold,
+      sleep: (ms) => latency.take?.(ms) ?? latency.hold,
     }),
   ]);
   stack.use(database);
   stack.use(sandbox);
+  const collector = stack.use(await startCollector());
   const logged: string[] = [];
+  stack.defer(() => keepObserved("log", logged.join("")));
   const log = createLogger({
     service: "trust-gateway",
     level: "debug",
@@ -201,6 +203,8 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
     FUJIE_SOURCE_TIMEOUT_MS: "400",
     FUJIE_SOURCE_BREAK_MS: "20",
     FUJIE_DRAIN_TIMEOUT_MS: "500",
+    FUJIE_OTLP_ENDPOINT: collector.endpoint,
+    FUJIE_TRACE_RATIO: "1",
     ...settings,
   };
   const overrides = { clock, timers: time.timers, log, jwks: staticJwks({ keys: [jwk] }), revocations };

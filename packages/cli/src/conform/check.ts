@@ -1,10 +1,9 @@
 /** `fujie conform check`: whether a report is genuine, offline. */
-import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { contractVersion, openReport, parseSignature, ReportError, suiteCaseIds, verdictOf } from "@fujie/conformance";
 import { requireOption, UsageError } from "../commands/usage.ts";
-import { readTesterKeys, readText } from "./tester-keys.ts";
+import { readBytes, readTesterKeys, readText } from "./tester-keys.ts";
 
 /** 0 only for a genuine report that says PASSED over every case of this suite; anything else is 1. */
 export function checkReport(args: readonly string[], write: (line: string) => void): number {
@@ -33,13 +32,5 @@ export function checkReport(args: readonly string[], write: (line: string) => vo
     if (!(error instanceof ReportError)) throw error;
     write(`NOT GENUINE: ${error.message}`);
     return 1;
-  }
-}
-
-function readBytes(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch {
-    throw new UsageError(`${file} cannot be read`);
   }
 }

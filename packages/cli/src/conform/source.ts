@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import {
   type CaseReport,
   encodeReport,
+  NONCE_FORM,
   openControl,
   type RunOptions,
   readSubjects,
@@ -82,7 +83,7 @@ function readOptions(args: readonly string[]): Ready {
     endpoint: matching(endpoint, "endpoint", /^(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-f:]{2,39}\]):\d{1,5}$/),
     sourceId,
     peerName: matching(values["peer-name"] ?? sourceId, "peer-name", /^[a-z][a-z0-9-]{0,62}$/),
-    nonce: matching(values.nonce, "nonce", /^[A-Za-z0-9_-]{22,128}$/),
+    nonce: matching(values.nonce, "nonce", NONCE_FORM),
     audience: matching(values.audience, "audience", /^[\x21-\x7e]{1,128}$/),
     ca: readText(requireOption(values["tls-ca"], "tls-ca")),
     client: {

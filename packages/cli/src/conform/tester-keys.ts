@@ -1,8 +1,9 @@
 /**
- * A tester's key in two files:
+ * A tester's key in three files:
  *
  *   tester.key         Ed25519 private key, PKCS#8 PEM (0600)
- *   tester-keys.json   {"keys": [{"keyId", "publicKeyPem"}]}: what the operator registers and `check` reads
+ *   tester.pub         its public key, SubjectPublicKeyInfo PEM: what the operator registers (RegisterTester)
+ *   tester-keys.json   {"keys": [{"keyId", "publicKeyPem"}]}: what `check` reads
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -27,6 +28,7 @@ export function makeTesterKey(dir: string): string {
     }
     throw error;
   }
+  writeFileSync(join(dir, "tester.pub"), publicKeyPem);
   const keys = [{ keyId, publicKeyPem }];
   writeFileSync(join(dir, "tester-keys.json"), `${JSON.stringify({ keys }, undefined, 2)}\n`);
   return keyId;
@@ -67,8 +69,13 @@ export function readPem(file: string, parse: (pem: string) => KeyObject): KeyObj
 
 /** Throws UsageError that names the file. */
 export function readText(file: string): string {
+  return readBytes(file).toString("utf8");
+}
+
+/** Throws UsageError that names the file. */
+export function readBytes(file: string): Buffer {
   try {
-    return readFileSync(file, "utf8");
+    return readFileSync(file);
   } catch {
     throw new UsageError(`${file} cannot be read`);
   }

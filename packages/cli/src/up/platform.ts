@@ -1,7 +1,7 @@
 /**
  * Brings the whole platform up on one machine, as `npm start` and the tests do it:
  *
- *   keys and certificates ─▶ Postgres ─▶ databases and roles ─▶ sandbox, witness ─▶ migrations ─▶ four services
+ *   keys and certificates ─▶ Postgres ─▶ databases and roles ─▶ sandbox, witness, migrations ─▶ four services
  *
  * Every service is a process of its own with the settings it would have in production; only the addresses are loopback.
  */
@@ -76,10 +76,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     const context: Surroundings = { files, ports, trust, databases, witness, options };
     const programs = new Map<string, Program>();
     stack.defer(() => stopPrograms(programs));
-    // Before the migrations: it writes the sources file, which the trust-gateway's settings name.
-    await progress.step("sandbox: trust sources", () => startSandbox(context, programs));
-    await progress.step("witness of the audit log", () => startWitness(context, programs));
-    await progress.step("migrations", () => migrateAll(context));
+    await progress.step("sandbox, witness, migrations", () => prepareServices(context, programs));
     await closeKeeper(postgres.url("postgres"), OWNER_OF_THE_LOG);
     await progress.step("services: auth, registry, trust-gateway, audit", () => startServices(context, programs));
     const owned = stack.move();
@@ -150,20 +147,27 @@ async function prepareDatabases(postgres: EmbeddedPostgres): Promise<Surrounding
 const mainOf = (service: ServiceName) => join(REPOSITORY, "services", service, "src/main.ts");
 const loopback = (port: number) => `127.0.0.1:${port}`;
 
-async function migrateAll(context: Surroundings): Promise<void> {
-  await Promise.all(
-    SERVICES.map((service) =>
-      runProgram(
-        {
-          name: service,
-          main: mainOf(service),
-          env: { ...settingsOf(service, context), FUJIE_MIGRATION_DATABASE_URL: context.databases[service].owner },
-          logFile: join(context.files.logs, `${service}.log`),
-        },
-        ["migrate"],
-      ),
-    ),
-  );
+/** What the services need, side by side: most of it is the start of a process. */
+async function prepareServices(context: Surroundings, programs: Map<string, Program>): Promise<void> {
+  // The sandbox writes the sources file, which the trust-gateway's settings name.
+  const sandbox = startSandbox(context, programs);
+  const migrations = SERVICES.map(async (service) => {
+    if (service === "trust-gateway") await sandbox;
+    await migrateService(service, context);
+  });
+  const done = await Promise.allSettled([sandbox, startWitness(context, programs), ...migrations]);
+  // All have ended before anything is stopped again.
+  for (const each of done) if (each.status === "rejected") throw each.reason;
+}
+
+async function migrateService(service: ServiceName, context: Surroundings): Promise<void> {
+  const program = {
+    name: service,
+    main: mainOf(service),
+    env: { ...settingsOf(service, context), FUJIE_MIGRATION_DATABASE_URL: context.databases[service].owner },
+    logFile: join(context.files.logs, `${service}.log`),
+  };
+  await runProgram(program, ["migrate"]);
 }
 
 async function startSandbox({ files, ports, trust }: Surroundings, programs: Map<string, Program>): Promise<void> {

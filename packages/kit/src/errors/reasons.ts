@@ -894,6 +894,20 @@ export const reasons = {
     zh: "该测试机构已登记。",
     action: "Choose another id and key.",
   },
+  TESTER_NOT_FOUND: {
+    code: "NOT_FOUND",
+    retryable: false,
+    en: "There is no such tester.",
+    zh: "测试机构不存在。",
+    action: "Check the id.",
+  },
+  TESTER_REVOKED: {
+    code: "PERMISSION_DENIED",
+    retryable: false,
+    en: "The tester was revoked: its reports count no more.",
+    zh: "该测试机构已被撤销。",
+    action: "Have another independent tester test it.",
+  },
   MAINTENANCE_FULL: {
     code: "FAILED_PRECONDITION",
     retryable: false,

@@ -4,10 +4,11 @@
  * A rotation adds a version beside the old ones. The new version has a time from which it signs, so that every reader
  * of the bundle knows it before it is used; old versions verify, open and look up until they are retired.
  */
-import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from "node:crypto";
+import { createSecretKey, type KeyObject, timingSafeEqual } from "node:crypto";
 import { existsSync, type StatsListener, unwatchFile, watchFile } from "node:fs";
 import { type Clock, systemClock } from "../clock/index.ts";
 import { importSigningKey, importVerificationKey, type SigningKey, type VerificationKey } from "./algorithms.ts";
+import { type HmacKey, hmacKey } from "./hmac.ts";
 import {
   KeyError,
   type KeyRing,
@@ -64,7 +65,10 @@ interface LoadedSigningKey {
 interface LoadedSecret {
   readonly version: number;
   readonly notBeforeMs: number;
+  /** For sealing. */
   readonly key: KeyObject;
+  /** For digests. */
+  readonly digest: HmacKey;
 }
 
 interface LoadedRing {
@@ -247,7 +251,8 @@ function loadSigningKey(service: string, use: SigningUse, key: StoredKey): Loade
 
 function loadSecret({ use, version, notBeforeMs, secret }: StoredKey): LoadedSecret {
   if (secret === undefined) throw new KeyError(`version ${version} for ${use} is incomplete`);
-  return { version, notBeforeMs, key: createSecretKey(Buffer.from(secret, "base64url")) };
+  const bytes = Buffer.from(secret, "base64url");
+  return { version, notBeforeMs, key: createSecretKey(bytes), digest: hmacKey(bytes) };
 }
 
 function withoutSecret(key: StoredKey, nowMs: number): StoredKey[] {
@@ -261,7 +266,7 @@ function mayStillSign({ entry, signing }: LoadedSigningKey, nowMs: number): bool
 }
 
 function digestUnder(secret: LoadedSecret, bytes: Uint8Array | string): VersionedDigest {
-  return { version: secret.version, digest: createHmac("sha256", secret.key).update(bytes).digest() };
+  return { version: secret.version, digest: secret.digest(bytes) };
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -3,24 +3,19 @@
  * §8.2.2), so one key must seal fewer than 2³² messages: data keys are per subject, ring keys are rotated.
  */
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomFillSync } from "node:crypto";
+import { takeRandomBytes } from "../random/index.ts";
 import { KeyError } from "./key-ring.ts";
 
 const CIPHER = "aes-256-gcm";
 export const KEY_BYTES = 32;
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
-/** Asking the system for 12 bytes costs as much as the encryption; one question serves many messages. */
-const POOL_IVS = 512;
-
-const pool = Buffer.allocUnsafe(POOL_IVS * IV_BYTES);
-let poolOffset = pool.length;
-
 /**
  * Seals `plaintext` bound to `aad`: what it is and whose, for example "account:<id>:name". Throws KeyError on an empty
  * aad, because an unbound ciphertext can be moved to another row.
  */
 export function seal(dataKey: KeyObject, aad: Uint8Array | string, plaintext: Uint8Array): Buffer {
-  const iv = takeIv();
+  const iv = takeRandomBytes(IV_BYTES);
   const cipher = createCipheriv(CIPHER, dataKey, iv, { authTagLength: TAG_BYTES });
   cipher.setAAD(aadBytes(aad));
   return Buffer.concat([iv, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
@@ -47,16 +42,6 @@ export function generateDataKey(): KeyObject {
   const key = createSecretKey(bytes);
   bytes.fill(0);
   return key;
-}
-
-function takeIv(): Buffer {
-  if (poolOffset >= pool.length) {
-    randomFillSync(pool);
-    poolOffset = 0;
-  }
-  const iv = Buffer.from(pool.subarray(poolOffset, poolOffset + IV_BYTES));
-  poolOffset += IV_BYTES;
-  return iv;
 }
 
 function aadBytes(aad: Uint8Array | string): Uint8Array {

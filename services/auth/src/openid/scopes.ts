@@ -25,6 +25,7 @@ export const operatorScopes = [
   "registry.accounts.read",
   "registry.accounts.suspend",
   "registry.counter",
+  "registry.archive.read",
   "registry.sources.write",
   "registry.sources.approve",
   "registry.sources.suspend",

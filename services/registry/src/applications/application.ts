@@ -20,6 +20,10 @@ export interface Application {
   readonly purposes: readonly Purpose[];
   /** 0: the platform's default. */
   readonly rateLimitPerSecond: number;
+  /** Verifications per day (UTC); 0: no limit. */
+  readonly dailyLimit: number;
+  /** Its share where a source is the limit, relative to others; 0: 1. */
+  readonly weight: number;
   readonly enabled: boolean;
   /** Raised by every change; callers see it as the etag. */
   readonly revision: number;
@@ -33,11 +37,13 @@ export const MUTABLE_FIELDS = [
   "scopes",
   "purposes",
   "rate_limit_per_second",
+  "daily_limit",
+  "weight",
 ] as const;
 
 export type MutableField = (typeof MUTABLE_FIELDS)[number];
 
 export type MutableValues = Pick<
   Application,
-  "providerName" | "name" | "redirectUris" | "scopes" | "purposes" | "rateLimitPerSecond"
+  "providerName" | "name" | "redirectUris" | "scopes" | "purposes" | "rateLimitPerSecond" | "dailyLimit" | "weight"
 >;

@@ -107,7 +107,7 @@ async function registerApplication(context: Context, request: RegisterApplicatio
 function readWish(
   request: RegisterApplicationRequest,
 ): Omit<Application, "applicationId" | "clientId" | "enabled" | "revision"> {
-  const { providerName, name, redirectUris, scopes, sector, rateLimitPerSecond } = request;
+  const { providerName, name, redirectUris, scopes, sector, rateLimitPerSecond, dailyLimit, weight } = request;
   return {
     providerName,
     name,
@@ -117,6 +117,8 @@ function readWish(
     sector,
     purposes: readPurposes(request.purposes),
     rateLimitPerSecond: requireRate(rateLimitPerSecond),
+    dailyLimit,
+    weight,
   };
 }
 
@@ -149,7 +151,8 @@ async function changeApplication(context: Context, request: UpdateApplicationReq
   const { db, clock, environment } = context;
   await requireOperator(context, call, SCOPE);
   const fields = readUpdateMask(request.updateMask, MUTABLE_FIELDS);
-  const { applicationId, providerName, name, redirectUris, scopes, rateLimitPerSecond = 0 } = request;
+  const { applicationId, providerName, name, redirectUris, scopes } = request;
+  const { rateLimitPerSecond = 0, dailyLimit = 0, weight = 0 } = request;
   const wish = {
     providerName,
     name,
@@ -157,6 +160,8 @@ async function changeApplication(context: Context, request: UpdateApplicationReq
     scopes,
     purposes: readPurposes(request.purposes),
     rateLimitPerSecond: requireRate(rateLimitPerSecond),
+    dailyLimit,
+    weight,
   };
   const schemas = {
     requestSchema: UpdateApplicationRequestSchema,

@@ -20,6 +20,7 @@ const USER_SCOPES: ReadonlySet<string> = new Set([
   "registry.operators.read",
   "registry.accounts.read",
   "registry.accounts.suspend",
+  "registry.archive.read",
   "registry.counter",
   "registry.sources.write",
   "registry.sources.approve",
@@ -74,6 +75,8 @@ export function applyUpdate(before: Application, fields: ReadonlySet<MutableFiel
     ...(fields.has("scopes") && { scopes: wish.scopes }),
     ...(fields.has("purposes") && { purposes: wish.purposes }),
     ...(fields.has("rate_limit_per_second") && { rateLimitPerSecond: wish.rateLimitPerSecond }),
+    ...(fields.has("daily_limit") && { dailyLimit: wish.dailyLimit }),
+    ...(fields.has("weight") && { weight: wish.weight }),
   };
 }
 

@@ -5,13 +5,13 @@ type Row = { [K in keyof Application]: Application[K] };
 
 const COLUMNS = `application_id AS "applicationId", client_id AS "clientId", provider_name AS "providerName", name,
   kind, redirect_uris AS "redirectUris", scopes, sector, purposes, rate_limit_per_second AS "rateLimitPerSecond",
-  enabled, revision`;
+  daily_limit AS "dailyLimit", weight, enabled, revision`;
 
 const insertRow = statement(
   "application.insert",
   `INSERT INTO application (application_id, client_id, provider_name, name, kind, redirect_uris, scopes, sector,
-     purposes, rate_limit_per_second, enabled, created_at)
-   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, true, $11)`,
+     purposes, rate_limit_per_second, daily_limit, weight, enabled, created_at)
+   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, true, $13)`,
 );
 const selectRow = statement("application.find", `SELECT ${COLUMNS} FROM application WHERE application_id = $1`);
 const selectPage = statement(
@@ -29,7 +29,7 @@ const updateEnabled = statement(
 const updateValues = statement(
   "application.update",
   `UPDATE application SET provider_name = $2, name = $3, redirect_uris = $4, scopes = $5, purposes = $6,
-     rate_limit_per_second = $7, revision = revision + 1
+     rate_limit_per_second = $7, daily_limit = $8, weight = $9, revision = revision + 1
    WHERE application_id = $1 RETURNING ${COLUMNS}`,
 );
 
@@ -41,7 +41,8 @@ export async function insertApplication(
   const { applicationId, clientId, providerName, name, kind, redirectUris, scopes, sector } = application;
   const purposes = JSON.stringify(application.purposes);
   const who = [applicationId, clientId, providerName, name, kind];
-  await tx.query(insertRow(...who, redirectUris, scopes, sector, purposes, application.rateLimitPerSecond, now));
+  const limits = [application.rateLimitPerSecond, application.dailyLimit, application.weight];
+  await tx.query(insertRow(...who, redirectUris, scopes, sector, purposes, ...limits, now));
 }
 
 export async function findApplication(db: Queryable, applicationId: string): Promise<Application | undefined> {
@@ -69,8 +70,9 @@ export async function setEnabled(
 export async function updateApplication(
   tx: Transaction,
   applicationId: string,
-  { providerName, name, redirectUris, scopes, purposes, rateLimitPerSecond }: MutableValues,
+  { providerName, name, redirectUris, scopes, purposes, rateLimitPerSecond, dailyLimit, weight }: MutableValues,
 ): Promise<Application | undefined> {
-  const values = [providerName, name, redirectUris, scopes, JSON.stringify(purposes), rateLimitPerSecond];
-  return (await tx.query<Row>(updateValues(applicationId, ...values))).rows[0];
+  const values = [providerName, name, redirectUris, scopes, JSON.stringify(purposes)];
+  const limits = [rateLimitPerSecond, dailyLimit, weight];
+  return (await tx.query<Row>(updateValues(applicationId, ...values, ...limits))).rows[0];
 }

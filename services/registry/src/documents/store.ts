@@ -27,6 +27,31 @@ const countAll = statement(
   `SELECT count(*)::integer AS found FROM document WHERE registration_id = $1`,
 );
 
+const COLUMNS = `d.document_id AS "documentId", d.registration_id AS "registrationId", d.subject_id AS "subjectId",
+  d.type, d.media_type AS "mediaType", d.sha256, d.operator_id AS "operatorId", d.archived_at AS "archivedAt"`;
+const listOfAccount = statement(
+  "document.of-account",
+  `SELECT ${COLUMNS} FROM document d WHERE d.subject_id = $1 ORDER BY d.archived_at, d.document_id`,
+);
+const selectRow = statement(
+  "document.find",
+  `SELECT ${COLUMNS}, d.content_sealed AS "contentSealed" FROM document d WHERE d.document_id = $1`,
+);
+
+/** The account's documents without their bytes, oldest first. */
+export async function listDocuments(
+  db: Queryable,
+  accountId: string,
+): Promise<Omit<ArchivedDocument, "contentSealed">[]> {
+  type Row = { [K in Exclude<keyof ArchivedDocument, "contentSealed">]: ArchivedDocument[K] };
+  return (await db.query<Row>(listOfAccount(accountId))).rows;
+}
+
+export async function findDocument(db: Queryable, documentId: string): Promise<ArchivedDocument | undefined> {
+  type Row = { [K in keyof ArchivedDocument]: ArchivedDocument[K] };
+  return (await db.query<Row>(selectRow(documentId))).rows[0];
+}
+
 export async function insertDocument(tx: Transaction, document: ArchivedDocument): Promise<void> {
   const { documentId, registrationId, subjectId, type, mediaType, sha256, contentSealed } = document;
   const { operatorId, archivedAt } = document;

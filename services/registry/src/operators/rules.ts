@@ -33,8 +33,15 @@ const SCOPES: Readonly<Record<OperatorRoleName, readonly string[]>> = {
     "audit.calendar",
     "audit.cases.approve",
   ],
-  AUDIT_ADMINISTRATOR: ["audit.read", "audit.hold", "audit.incidents", "audit.calendar", "audit.cases.propose"],
-  COUNTER_OPERATOR: ["registry.counter"],
+  AUDIT_ADMINISTRATOR: [
+    "registry.archive.read",
+    "audit.read",
+    "audit.hold",
+    "audit.incidents",
+    "audit.calendar",
+    "audit.cases.propose",
+  ],
+  COUNTER_OPERATOR: ["registry.counter", "registry.archive.read"],
 };
 
 /** The scopes that an operator's token may carry now: none once the rights have lapsed. */

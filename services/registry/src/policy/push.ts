@@ -106,11 +106,13 @@ function withMaintenance<Row extends { readonly sourceId: string }>(
   }));
 }
 
-function policyOf({ applicationId, enabled, purposes, rateLimitPerSecond }: Application) {
+function policyOf({ applicationId, enabled, purposes, rateLimitPerSecond, dailyLimit, weight }: Application) {
   return {
     applicationId,
     enabled,
     rateLimitPerSecond,
+    dailyLimit,
+    weight,
     purposes: purposes.map(({ purpose, claimTypes, legalBases }) => ({
       purpose,
       claimTypes: claimTypes.map((type) => ClaimType[type]),

@@ -19,6 +19,7 @@ import {
   PlanMaintenanceResponseSchema,
   type RegisterSourceRequest,
   type RegisterTesterRequest,
+  type RevokeTesterRequest,
   type SourceService,
   SourceState,
   SourceTestKind,
@@ -34,7 +35,7 @@ import type { Operator } from "../operators/store.ts";
 import { bumpPolicy } from "../policy/store.ts";
 import { recordingRefusals } from "../refusals.ts";
 import { runOnce } from "../repeatable.ts";
-import { isReportSigned, lacksOf, readReport, readTesterKey, requireEnablable, requireRange } from "./rules.ts";
+import { lacksOf, readReport, readTesterKey, requireEnablable, requireRange } from "./rules.ts";
 import {
   beginTest,
   deleteMaintenance,
@@ -51,8 +52,10 @@ import {
   pageSources,
   reportTest,
   revokeAttestation,
+  revokeTester,
   type Source,
   setLimits,
+  sourcesTestedBy,
   suspendSource,
 } from "./store.ts";
 
@@ -130,6 +133,7 @@ export function sourceService(context: Context) {
     registerTester: recordingRefusals(context, "tester.registered", (request, call) =>
       registerTester(context, request, call, allowFictional),
     ),
+    revokeTester: recordingRefusals(context, "tester.revoked", (request, call) => revoke(context, request, call)),
     beginSourceTest: recordingRefusals(context, "source.test.begun", (request, call) =>
       beginSourceTest(context, request, call),
     ),
@@ -222,15 +226,35 @@ async function registerTester(
 ) {
   const { operatorId } = await requireOperator(context, call, APPROVE);
   const { testerId, name } = request;
-  readTesterKey(request.publicKey);
+  const publicKey = readTesterKey(request.publicKey).export({ format: "der", type: "spki" });
   const uscc = requireUscc(request.uscc, "uscc", allowFictional);
-  const tester = { testerId, name, uscc, publicKey: Buffer.from(request.publicKey), registeredBy: operatorId };
+  const tester = { testerId, name, uscc, publicKey, registeredBy: operatorId };
   await transaction(context.db, async (tx) => {
     if (!(await insertTester(tx, tester, new Date(context.clock.nowMs())))) throw new DomainError("TESTER_EXISTS");
     const details = { tester_id: testerId };
     await recordEvent(context, tx, call, { type: "tester.registered", outcome: "SUCCESS", details });
   });
   return {};
+}
+
+/** Says which sources rested on the tester: whoever revokes it decides about those that are enabled. */
+async function revoke(context: Context, { testerId, reasonCode }: RevokeTesterRequest, call: HandlerContext) {
+  const { operatorId } = await requireOperator(context, call, APPROVE);
+  const now = new Date(context.clock.nowMs());
+  return transaction(context.db, async (tx) => {
+    if ((await findTester(tx, testerId)) === undefined) throw new DomainError("TESTER_NOT_FOUND");
+    const isNews = await revokeTester(tx, testerId, { operatorId, reasonCode, now });
+    const sources = await sourcesTestedBy(tx, testerId, now);
+    if (isNews) {
+      const details = {
+        tester_id: testerId,
+        reason_code: reasonCode,
+        source_ids: sources.map(({ sourceId }) => sourceId).join(" "),
+      };
+      await recordEvent(context, tx, call, { type: "tester.revoked", outcome: "SUCCESS", details });
+    }
+    return { sources: sources.map((source) => ({ sourceId: source.sourceId, state: stateOf(source) })) };
+  });
 }
 
 async function beginSourceTest(context: Context, request: BeginSourceTestRequest, call: HandlerContext) {
@@ -255,8 +279,8 @@ async function submitSourceTest(context: Context, request: SubmitSourceTestReque
   const now = new Date(context.clock.nowMs());
   const tester = await findTester(context.db, testerId);
   if (tester === undefined) throw new DomainError("TESTER_NOT_INDEPENDENT");
-  if (!isReportSigned(readTesterKey(tester.publicKey), bytes, signature)) throw new DomainError("SIGNATURE_INVALID");
-  const report = readReport(bytes);
+  if (tester.revokedAt !== null) throw new DomainError("TESTER_REVOKED");
+  const report = readReport(readTesterKey(tester.publicKey), bytes, signature);
   const validUntil = requireTime(request.expireTime);
   requireRange({ start: now, end: validUntil }, "expire_time", REPORT_DAYS_MAX, now);
   await transaction(context.db, async (tx) => {

@@ -1,5 +1,15 @@
 /** What a source needs before it gets traffic (SZ-11, SZ-12), and what a tester's report has to be. Pure. */
-import { createPublicKey, type KeyObject, verify } from "node:crypto";
+import { createPublicKey, type KeyObject } from "node:crypto";
+import {
+  contractVersion,
+  isReportSigned,
+  openReport,
+  type Report,
+  ReportError,
+  suiteCaseIds,
+  testerKeyIdOf,
+  verdictOf,
+} from "@fujie/conformance";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 
 export const testKinds = ["FUNCTION", "SECURITY"] as const;
@@ -77,65 +87,54 @@ export function requireRange(range: { start: Date; end: Date }, field: string, d
   throw fieldError("DATE_RANGE_INVALID", field, `is past, not after the start, or more than ${daysMax} days after it`);
 }
 
-/** Reads a tester's key. Throws FIELD_INVALID for anything but Ed25519. */
-export function readTesterKey(der: Uint8Array): KeyObject {
+const PEM_BEGIN = "-----BEGIN PUBLIC KEY-----";
+
+/** Reads a tester's key, SubjectPublicKeyInfo in DER or PEM. Throws FIELD_INVALID for anything but a public Ed25519 key. */
+export function readTesterKey(bytes: Uint8Array): KeyObject {
   try {
-    const key = createPublicKey({ key: Buffer.from(der), format: "der", type: "spki" });
+    const data = Buffer.from(bytes);
+    // Node would take the public half of a private key, which has no business here.
+    const isPem = data.subarray(0, PEM_BEGIN.length).toString("latin1") === PEM_BEGIN;
+    const key = isPem ? createPublicKey(data) : createPublicKey({ key: data, format: "der", type: "spki" });
     if (key.asymmetricKeyType === "ed25519") return key;
   } catch {
     // Told below.
   }
-  throw fieldError("FIELD_INVALID", "public_key", "is no Ed25519 key");
+  throw fieldError("FIELD_INVALID", "public_key", "is no public Ed25519 key in DER or PEM");
 }
 
-const REPORT_TAG = Buffer.from("fujie-conformance-report-v1\n");
-
-/** Whether the tester has signed exactly these bytes. */
-export function isReportSigned(key: KeyObject, report: Uint8Array, signature: Uint8Array): boolean {
-  return verify(null, Buffer.concat([REPORT_TAG, report]), key, signature);
-}
-
-export interface Report {
+export interface TestReport {
   readonly sourceId: string;
   readonly nonce: Buffer;
   readonly passed: boolean;
 }
 
-const VERDICTS: ReadonlyMap<unknown, boolean> = new Map([
-  ["PASSED", true],
-  ["FAILED", false],
-]);
-
-/** Reads a report whose signature was verified. Throws TEST_REPORT_INVALID naming what is wrong. */
-export function readReport(bytes: Uint8Array): Report {
-  const invalid = (problem: string) => fieldError("TEST_REPORT_INVALID", "report", problem);
-  const fields = parseObject(bytes);
-  if (fields === undefined) throw invalid("is no JSON object");
-  const { sourceId, nonce, verdict, cases } = fields;
-  if (typeof sourceId !== "string") throw invalid("has no sourceId");
-  if (typeof nonce !== "string" || !/^[0-9a-f]{64}$/.test(nonce)) throw invalid("has no nonce");
-  const passed = VERDICTS.get(verdict);
-  if (passed === undefined) throw invalid("has no verdict");
-  if (passed && !isPassed(cases)) throw invalid("has a verdict that does not follow from its cases");
+/**
+ * Reads a report that the tester signed. Passed only if the tester says so over every case of the suite, of this version
+ * of the contract. Throws SIGNATURE_INVALID, or TEST_REPORT_INVALID naming what is wrong.
+ */
+export function readReport(tester: KeyObject, bytes: Uint8Array, signature: Uint8Array): TestReport {
+  if (!isReportSigned(bytes, signature, tester)) throw new DomainError("SIGNATURE_INVALID");
+  const { sourceId, nonce, cases, verdict, contractVersion: about } = open(tester, bytes, signature);
+  if (about !== contractVersion()) throw invalid("is about another version of the contract");
+  const passed = verdict === "PASSED";
+  if (passed && verdictOf(cases, suiteCaseIds) !== "PASSED") {
+    throw invalid("says PASSED over other cases than those of the suite");
+  }
   return { sourceId, nonce: Buffer.from(nonce, "hex"), passed };
 }
 
-/** At least one case passed, and none failed. */
-function isPassed(cases: unknown): boolean {
-  const results = Array.isArray(cases) ? cases.map((each: unknown) => resultOf(each)) : [];
-  const known = results.every((result) => result === "PASSED" || result === "NOT_APPLICABLE");
-  return known && results.includes("PASSED");
-}
-
-function resultOf(value: unknown): unknown {
-  return typeof value === "object" && value !== null && "result" in value ? value.result : undefined;
-}
-
-function parseObject(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {
+function open(tester: KeyObject, bytes: Uint8Array, signature: Uint8Array): Report {
+  const keyId = testerKeyIdOf(tester);
   try {
-    const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
-  } catch {
-    return undefined;
+    const text = Buffer.from(signature).toString("base64url");
+    return openReport(bytes, { keyId, signature: text }, new Map([[keyId, tester]]));
+  } catch (error) {
+    if (error instanceof ReportError) throw invalid(`is not sound: ${error.message}`);
+    throw error;
   }
+}
+
+function invalid(problem: string) {
+  return fieldError("TEST_REPORT_INVALID", "report", problem);
 }

@@ -95,7 +95,18 @@ const insertTesterRow = statement(
 );
 const selectTester = statement(
   "tester.find",
-  `SELECT uscc, public_key AS "publicKey" FROM tester WHERE tester_id = $1`,
+  `SELECT uscc, public_key AS "publicKey", revoked_at AS "revokedAt" FROM tester WHERE tester_id = $1`,
+);
+const revokeTesterRow = statement(
+  "tester.revoke",
+  `UPDATE tester SET revoked_by = $2, revoked_at = $3, revoke_reason = $4
+   WHERE tester_id = $1 AND revoked_at IS NULL`,
+);
+const selectRestingOn = statement(
+  "tester.sources",
+  `SELECT ${COLUMNS} FROM source WHERE source_id IN (
+     SELECT source_id FROM source_test WHERE tester_id = $1 AND reported_at IS NOT NULL AND passed AND valid_until > $2)
+   ORDER BY source_id`,
 );
 const insertTest = statement(
   "source-test.begin",
@@ -107,11 +118,13 @@ const reportRow = statement(
      valid_until = $8
    WHERE nonce = $1 AND source_id = $2 AND reported_at IS NULL AND expire_at > $7 RETURNING kind`,
 );
-// Of two of one moment the failed one counts.
+// Of two of one moment the failed one counts. What a revoked tester passed does not; what it failed still does.
 const selectNewest = statement(
   "source-test.newest",
-  `SELECT DISTINCT ON (kind) kind, passed, valid_until AS "validUntil" FROM source_test
-   WHERE source_id = $1 AND reported_at IS NOT NULL ORDER BY kind, reported_at DESC, passed`,
+  `SELECT DISTINCT ON (t.kind) t.kind, t.passed, t.valid_until AS "validUntil"
+   FROM source_test t JOIN tester USING (tester_id)
+   WHERE t.source_id = $1 AND t.reported_at IS NOT NULL AND (revoked_at IS NULL OR NOT t.passed)
+   ORDER BY t.kind, t.reported_at DESC, t.passed`,
 );
 const purgeTests = statement(
   "source-test.purge",
@@ -226,11 +239,28 @@ export async function insertTester(tx: Transaction, tester: NewTester, now: Date
   return (await tx.query(insertTesterRow(testerId, name, uscc, publicKey, registeredBy, now))).rowCount === 1;
 }
 
-export async function findTester(
-  db: Queryable,
+export interface Tester {
+  readonly uscc: string;
+  readonly publicKey: Buffer;
+  readonly revokedAt: Date | null;
+}
+
+export async function findTester(db: Queryable, testerId: string): Promise<Tester | undefined> {
+  return (await db.query<{ [K in keyof Tester]: Tester[K] }>(selectTester(testerId))).rows[0];
+}
+
+/** Revokes a tester, once. False when it was revoked before. */
+export async function revokeTester(
+  tx: Transaction,
   testerId: string,
-): Promise<{ readonly uscc: string; readonly publicKey: Buffer } | undefined> {
-  return (await db.query<{ uscc: string; publicKey: Buffer }>(selectTester(testerId))).rows[0];
+  by: { readonly operatorId: string; readonly reasonCode: string; readonly now: Date },
+): Promise<boolean> {
+  return (await tx.query(revokeTesterRow(testerId, by.operatorId, by.now, by.reasonCode))).rowCount === 1;
+}
+
+/** The sources with a report of this tester that says passed and is not past its time, by id. */
+export async function sourcesTestedBy(db: Queryable, testerId: string, now: Date): Promise<Source[]> {
+  return (await db.query<Row>(selectRestingOn(testerId, now))).rows;
 }
 
 export async function beginTest(

@@ -77,6 +77,19 @@ export async function sealForSubject(
   return seal(await ring.unwrap(subject.wrapped, keyContext(subjectId)), aadOf(subjectId, part), bytes);
 }
 
+/** Opens what `sealForSubject` has sealed; undefined when the subject is erased. */
+export async function openForSubject(
+  db: Queryable,
+  ring: Pick<KeyRing, "unwrap">,
+  subjectId: string,
+  part: string,
+  sealed: Buffer,
+): Promise<Buffer | undefined> {
+  const [subject] = await findSubjects(db, [subjectId]);
+  if (subject === undefined) return undefined;
+  return open(await ring.unwrap(subject.wrapped, keyContext(subjectId)), aadOf(subjectId, part), sealed);
+}
+
 async function openSubject(ring: Pick<KeyRing, "unwrap">, subject: SealedSubject): Promise<Identity> {
   const { subjectId, kind, identifierSealed, nameSealed, loginNameSealed } = subject;
   const dataKey = await ring.unwrap(subject.wrapped, keyContext(subjectId));

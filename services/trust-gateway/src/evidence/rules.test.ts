@@ -1,7 +1,15 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type Adjudication, adjudicate, type Evidence, type EvidencePolicy, isSettled, type Verdict } from "./rules.ts";
+import {
+  type Adjudication,
+  adjudicate,
+  type Evidence,
+  type EvidencePolicy,
+  isEnough,
+  isSettled,
+  type Verdict,
+} from "./rules.ts";
 
 const NAMES = ["a", "b", "c", "d"];
 const FRESH_SINCE = 1_000;
@@ -113,6 +121,26 @@ test("law: fan-out is settled exactly when no outstanding answer can change the 
         completions(outstanding).map((answers) => adjudicate(policy, [...evidence, ...answers]).outcome),
       );
       assert.equal(isSettled(policy, evidence, new Set(outstanding)), outcomes.size === 1);
+    }),
+  );
+});
+
+test("law: one that has fallen silent is waited for unless the others' words decide as they do where it gives no answer", () => {
+  const names = fc.subarray(NAMES);
+  fc.assert(
+    fc.property(anyPolicy, someEvidence, names, names, (policy, evidence, outstanding, some) => {
+      const all = new Set(outstanding);
+      const silent = outstanding.filter((name) => some.includes(name));
+      const rest = new Set(outstanding.filter((name) => !some.includes(name)));
+      const enough = isEnough(policy, evidence, all, new Set(silent));
+      // Silence hastens decisions and nothing else: what is undecided is waited for, whoever it is.
+      const ends = adjudicate(policy, [...evidence, ...silent.map((name) => said(name, "UNAVAILABLE"))]);
+      const hastened = silent.length > 0 && ends.outcome !== "PENDING" && isSettled(policy, evidence, rest);
+      assert.equal(enough, isSettled(policy, evidence, all) || hastened);
+      // Nobody is refused whom an answer of the silent ones would have verified.
+      const agreeing = silent.map((name) => said(name, "MATCH", 3));
+      const heard = adjudicate(policy, [...evidence, ...agreeing]);
+      assert.ok(!enough || ends.outcome !== "REJECTED" || heard.outcome !== "VERIFIED");
     }),
   );
 });

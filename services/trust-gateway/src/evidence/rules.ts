@@ -94,6 +94,27 @@ export function isSettled(
   return worst.outcome === best.outcome;
 }
 
+/**
+ * Whether nobody needs to be waited for any more when some of the outstanding have fallen silent. These are what a source
+ * is that did not answer: they hold up no decision that the others' words are enough for, and none is made for want of
+ * theirs.
+ */
+export function isEnough(
+  policy: EvidencePolicy,
+  evidence: readonly Evidence[],
+  outstanding: ReadonlySet<string>,
+  silent: ReadonlySet<string>,
+): boolean {
+  if (isSettled(policy, evidence, outstanding)) return true;
+  const isDecided = silent.size > 0 && adjudicate(policy, evidence).outcome !== "PENDING";
+  return isDecided && isSettled(policy, evidence, without(outstanding, silent));
+}
+
+/** Those of a set that are not in the other. */
+export function without(all: ReadonlySet<string>, some: ReadonlySet<string>): Set<string> {
+  return new Set([...all].filter((each) => !some.has(each)));
+}
+
 function adjudicateAt(policy: EvidencePolicy, level: number, evidence: readonly Evidence[]): Judgement | "SOURCE_AWAY" {
   const known = policy.voices.map((voice) => ({
     rank: voice.rank,

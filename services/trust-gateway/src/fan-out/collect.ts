@@ -1,13 +1,14 @@
 /**
  * Asks the sources of a plan in parallel, replaces whoever fails while somebody lawful is left, and stops when nobody's
- * answer can change the outcome any more. What has been sent by then may be paid: it is heard to its end, in the
+ * answer can change the outcome any more. One that has fallen silent is replaced, too, before its time is up; its word
+ * counts if it comes before the others' are enough. What has been sent by then may be paid: it is heard to its end, in the
  * background, so that it can be accounted for; what still waits for its turn is dropped.
  */
 import { uuidv7 } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import type { Context } from "../context.ts";
 import type { EvidenceRow } from "../evidence/mac.ts";
-import { isSettled, type Verdict } from "../evidence/rules.ts";
+import { isEnough, type Verdict, without } from "../evidence/rules.ts";
 import { nextToAsk } from "../plan/rules.ts";
 import { type Answer, SourceError } from "../sources/source.ts";
 import { type Accepted, newChecks } from "../verifications/accept.ts";
@@ -43,6 +44,8 @@ export async function collectWords(
   const checks = new Map(accepted.checks.map((check) => [check.sourceId, check]));
   const asked = new Set<string>();
   const outstanding = new Map<string, Promise<EvidenceRow>>();
+  const silences = new Map<string, Promise<Silence>>();
+  const silent = new Set<string>();
   const enough = new AbortController();
 
   for (let next = plan.first; ; next = await whoElse()) {
@@ -52,17 +55,26 @@ export async function collectWords(
       const asking = { accepted, plan, check: checks.get(sourceId), mayBePaid: begun.has(sourceId) };
       outstanding.set(sourceId, askOne(context, sourceId, asking, enough.signal));
     }
-    if (outstanding.size === 0 || isSettled(plan, evidence, new Set(outstanding.keys()))) break;
-    const heard = await Promise.race(outstanding.values());
-    outstanding.delete(heard.sourceId);
-    evidence.push(heard);
+    if (hasOthers(plan, asked)) next.forEach(listenForSilence);
+    if (outstanding.size === 0 || isEnough(plan, evidence, new Set(outstanding.keys()), silent)) break;
+    const heard = await Promise.race([...outstanding.values(), ...silences.values()]);
+    silences.delete(heard.sourceId);
+    if ("verdict" in heard) {
+      outstanding.delete(heard.sourceId);
+      evidence.push(heard);
+    } else if (heard.isSilent) silent.add(heard.sourceId);
+  }
+
+  function listenForSilence(sourceId: string): void {
+    silences.set(sourceId, silenceOf(context, sourceId, outstanding.get(sourceId), enough.signal));
   }
 
   async function whoElse(): Promise<readonly string[]> {
     const policy = await context.policy.current().catch(nobody);
     if (policy === undefined) return [];
     const candidates = candidatesAt(context, policy, { claimType: accepted.claim.type, timeMs: clock.nowMs() });
-    const progress = { evidence, outstanding: new Set(outstanding.keys()), asked, begun };
+    const awaited = without(new Set(outstanding.keys()), silent);
+    const progress = { evidence, outstanding: awaited, asked, begun };
     return nextToAsk(plan, candidates, plan.deadlineMs, progress);
   }
 
@@ -76,6 +88,30 @@ export async function collectWords(
     void tasks.run("words to use again", () => keepWords(context, plan.key, evidence, plan.reuseMs, clock.nowMs()));
   }
   return { evidence, checks: [...checks.values()], shared: atHand.map(({ sourceId }) => sourceId) };
+}
+
+/** Whether somebody lawful has not been asked. */
+function hasOthers({ voices }: Plan, asked: ReadonlySet<string>): boolean {
+  return voices.some(({ sourceIds }) => sourceIds.some((id) => !asked.has(id)));
+}
+
+interface Silence {
+  readonly sourceId: string;
+  readonly isSilent: boolean;
+}
+
+/** Whether another source may be asked in this one's place; told at the latest when it answers. */
+async function silenceOf(
+  { sources }: Pick<Context, "sources">,
+  sourceId: string,
+  answer: Promise<unknown> | undefined,
+  enough: AbortSignal,
+): Promise<Silence> {
+  const answered = new AbortController();
+  void answer?.then(() => answered.abort());
+  const source = sources.claims.find(({ id }) => id === sourceId);
+  const isSilent = await source?.fallsSilent(AbortSignal.any([enough, answered.signal]));
+  return { sourceId, isSilent: isSilent === true };
 }
 
 /** Without a policy in force nobody else is asked. */

@@ -4,10 +4,10 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { ClaimPolicySchema } from "@fujie/api/fujie/trust/v1/policy";
 import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
+import { isSourceKind } from "@fujie/identity";
 import { DomainError } from "@fujie/kit/errors";
-import { sourceKinds } from "../sources/index.ts";
 import { builtInPolicies } from "./built-in.ts";
-import { policyAt, readClaimPolicies } from "./policies.ts";
+import { policyAt, readClaimPolicies, unknownKindsIn } from "./policies.ts";
 
 type Init = MessageInitShape<typeof ClaimPolicySchema>;
 
@@ -79,7 +79,7 @@ test("policies that overlap, leave a gap or cannot be met are refused by the nam
     ["claim_policies[1].policy_id", [first, { ...second, policyId: "first" }]],
     ["claim_policies[0].end_time", [{ ...first, endTime: timestampFromMs(START) }]],
     ["claim_policies[0].needed", [{ ...first, needed: 3 }]],
-    ["claim_policies[0].voices[0].kind", [{ ...first, voices: [kind("astrologer")] }]],
+    ["claim_policies[0].needed", [{ ...first, needed: 2, voices: [kind("astrologer")] }]],
     ["claim_policies[0].voices[1]", [{ ...first, voices: [kind("partner"), kind("partner")] }]],
     ["claim_policies[0].voices[1].rank", [{ ...first, voices: [kind("partner", 1), kind("population-base", 2)] }]],
     ["claim_policies[0].voices", [{ ...first, voices: [] }]],
@@ -89,10 +89,20 @@ test("policies that overlap, leave a gap or cannot be met are refused by the nam
   for (const [field, policies] of cases) assert.equal(fieldOf(...policies), `FIELD_INVALID ${field}`);
 });
 
+test("a kind of a newer release closes its own policy alone: every voice is needed, and who speaks of it is told", () => {
+  const voices = [kind("astrologer", 3), kind("population-base", 2), kind("partner")];
+  const policies = read(first, { ...second, voices, needed: 1 });
+  assert.equal(policyAt(policies, "PERSON_TWO_ELEMENT", START)?.needed, 2);
+  const closed = policyAt(policies, "PERSON_TWO_ELEMENT", START + DAY_MS);
+  assert.deepEqual([closed?.id, closed?.needed], ["second", 3], "two lawful sources are fewer than it needs");
+  const messages = [first, { ...second, voices }].map((policy) => create(ClaimPolicySchema, policy));
+  assert.deepEqual(unknownKindsIn(messages), [{ policyId: "second", kinds: ["astrologer"] }]);
+});
+
 test("every claim type has a built-in policy whose kinds there are", () => {
   const types = Object.keys(ClaimType).filter((name) => !/^\d/.test(name) && name !== "UNSPECIFIED");
   assert.deepEqual(builtInPolicies.map(({ claimType }) => claimType).toSorted(), types.toSorted());
   for (const { voices } of builtInPolicies) {
-    for (const voice of voices) assert.ok("kind" in voice && sourceKinds.includes(voice.kind), JSON.stringify(voice));
+    for (const voice of voices) assert.ok("kind" in voice && isSourceKind(voice.kind), JSON.stringify(voice));
   }
 });

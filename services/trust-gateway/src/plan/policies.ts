@@ -5,8 +5,8 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { ClaimPolicy as ClaimPolicyMessage, Voice as VoiceMessage } from "@fujie/api/fujie/trust/v1/policy";
 import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
+import { isSourceKind } from "@fujie/identity";
 import { fieldError } from "@fujie/kit/errors";
-import { sourceKinds } from "../sources/index.ts";
 import { builtInPolicies } from "./built-in.ts";
 import type { ClaimPolicy, PolicyClaimType, PolicyVoice } from "./claim-policy.ts";
 
@@ -15,13 +15,28 @@ export type ClaimPolicies = ReadonlyMap<PolicyClaimType, readonly ClaimPolicy[]>
 
 /**
  * Reads what the registry has put. Throws FIELD_INVALID, which names the field, for policies that overlap or leave a
- * gap, for unknown kinds, for a source or kind with two voices, for voices out of order, and where more voices are
- * needed than there are. A certificate's possession is shown anew each time: its reuse_seconds is refused.
+ * gap, for a source or kind with two voices, for voices out of order, and where more voices are needed than there are.
+ * A certificate's possession is shown anew each time: its reuse_seconds is refused.
+ *
+ * A kind that only a newer release knows does not keep the gateway from taking the rest: its policy needs every voice,
+ * so that nothing is verified under it, and `unknownKindsIn` tells which it is.
  */
 export function readClaimPolicies(messages: readonly ClaimPolicyMessage[]): ClaimPolicies {
-  return orderPolicies(messages.map(readClaimPolicy), sourceKinds, (index, field, problem) => {
+  return orderPolicies(messages.map(readClaimPolicy), (index, field, problem) => {
     throw fieldError("FIELD_INVALID", `claim_policies[${index}].${field}`, problem);
   });
+}
+
+/** The policies that speak of kinds of source that this release does not know, with those kinds. */
+export function unknownKindsIn(messages: readonly ClaimPolicyMessage[]): { policyId: string; kinds: string[] }[] {
+  return messages
+    .map(({ policyId, voices }) => ({
+      policyId,
+      kinds: voices.flatMap(({ source }) =>
+        source.case === "kind" && !isSourceKind(source.value) ? [source.value] : [],
+      ),
+    }))
+    .filter(({ kinds }) => kinds.length > 0);
 }
 
 /** The policy that judges a question of that moment: the registry's, or the built-in one where it has none. */
@@ -39,9 +54,9 @@ function findAt(policies: readonly ClaimPolicy[] | undefined, timeMs: number): C
 
 type Refuse = (index: number, field: string, problem: string) => never;
 
-function orderPolicies(policies: readonly ClaimPolicy[], kinds: readonly string[], refuse: Refuse): ClaimPolicies {
+function orderPolicies(policies: readonly ClaimPolicy[], refuse: Refuse): ClaimPolicies {
   for (const [index, policy] of policies.entries()) {
-    requireSound(policy, kinds, (field, problem) => refuse(index, field, problem));
+    requireSound(policy, (field, problem) => refuse(index, field, problem));
   }
   const ids = policies.map(({ id }) => id);
   const repeated = ids.findIndex((id, index) => ids.indexOf(id) !== index);
@@ -60,11 +75,7 @@ function orderPolicies(policies: readonly ClaimPolicy[], kinds: readonly string[
   );
 }
 
-function requireSound(
-  policy: ClaimPolicy,
-  kinds: readonly string[],
-  refuse: (field: string, problem: string) => never,
-): void {
+function requireSound(policy: ClaimPolicy, refuse: (field: string, problem: string) => never): void {
   const { startMs, endMs, voices, needed } = policy;
   if (endMs !== undefined && endMs <= startMs) refuse("end_time", "is not after start_time");
   if (voices.length === 0) refuse("voices", "is empty");
@@ -75,13 +86,13 @@ function requireSound(
   const names = voices.map((voice) => ("kind" in voice ? `kind ${voice.kind}` : `source ${voice.sourceId}`));
   for (const [i, voice] of voices.entries()) {
     const before = voices[i - 1];
-    if ("kind" in voice && !kinds.includes(voice.kind)) refuse(`voices[${i}].kind`, "is not one that there is");
     if (names.indexOf(names[i] ?? "") !== i) refuse(`voices[${i}]`, "has a voice already");
     if (before !== undefined && before.rank < voice.rank) refuse(`voices[${i}].rank`, "is above the one before it");
   }
 }
 
 function readClaimPolicy(message: ClaimPolicyMessage): ClaimPolicy {
+  const needsAll = message.needed === 0 || unknownKindsIn([message]).length > 0;
   const { policyId, claimType, startTime, endTime, voices, needed, reuseSeconds, faceThreshold, sm2Receipt } = message;
   return {
     id: policyId,
@@ -89,7 +100,7 @@ function readClaimPolicy(message: ClaimPolicyMessage): ClaimPolicy {
     startMs: startTime === undefined ? 0 : timestampMs(startTime),
     endMs: endTime === undefined ? undefined : timestampMs(endTime),
     voices: voices.map((voice, place) => readVoice(voice, place)),
-    needed: needed === 0 ? voices.length : needed,
+    needed: needsAll && needed <= voices.length ? voices.length : needed,
     reuseMs: reuseSeconds * 1_000,
     faceThreshold,
     sm2Receipt,
@@ -118,10 +129,6 @@ function isPolicyClaimType(name: string): name is PolicyClaimType {
   return Object.hasOwn(ClaimType, name) && name !== "UNSPECIFIED" && !/^\d/.test(name);
 }
 
-/** A deployment need not have every kind that a built-in policy speaks of. */
-const builtInKinds = builtInPolicies.flatMap(({ voices }) =>
-  voices.flatMap((voice) => ("kind" in voice ? [voice.kind] : [])),
-);
-const builtIn = orderPolicies(builtInPolicies, builtInKinds, (index, field, problem) => {
+const builtIn = orderPolicies(builtInPolicies, (index, field, problem) => {
   throw new RangeError(`built-in policy ${index}: ${field} ${problem}`);
 });

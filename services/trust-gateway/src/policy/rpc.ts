@@ -5,16 +5,26 @@ import { type PolicyService, PutPolicyRequestSchema } from "@fujie/api/fujie/tru
 import { transaction } from "@fujie/kit/db";
 import { recordEvent } from "@fujie/kit/record";
 import type { Context } from "../context.ts";
+import { unknownKindsIn } from "../plan/policies.ts";
 import { readPolicy } from "./rules.ts";
 import { putPolicy, readStamp } from "./store.ts";
 
-export function policyService(context: Pick<Context, "db" | "clock" | "ring" | "policy">) {
-  const { db, clock, policy } = context;
+export function policyService(context: Pick<Context, "db" | "clock" | "ring" | "policy" | "log">) {
+  const { db, clock, policy, log } = context;
   return {
     async putPolicy(request, call) {
       // A policy that cannot be read is refused before it could take the place of one that can.
       const known = await readStamp(db);
-      if (known === undefined || request.version > known.version) readPolicy(request);
+      const isNews = known === undefined || request.version > known.version;
+      if (isNews) {
+        readPolicy(request);
+        for (const { policyId, kinds } of unknownKindsIn(request.claimPolicies)) {
+          log.error(
+            { policyId, kinds },
+            "a policy speaks of kinds of source unknown here: nothing is verified under it",
+          );
+        }
+      }
       const content = toBinary(PutPolicyRequestSchema, request);
       const stamp = await transaction(db, async (tx) => {
         const before = await readStamp(tx);

@@ -3,9 +3,10 @@
  * and the kind's own fields. Read at start and by --check-config, by the same code that opens the sources.
  */
 import { readFileSync } from "node:fs";
+import { isSourceKind } from "@fujie/identity";
 import { isClaimTypeName } from "../claims/rules.ts";
 import { type EntryReader, entryReader, SourcesFileError } from "./entry.ts";
-import { isSourceKind, type ReadySource, readKind } from "./index.ts";
+import { type ReadySource, readKind } from "./index.ts";
 
 const ID = /^[a-z0-9][a-z0-9-]{0,62}$/;
 const SOURCES_MAX = 1_000;

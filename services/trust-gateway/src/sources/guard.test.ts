@@ -336,6 +336,43 @@ test("a hedge goes to another replica of a free source once the first is slower 
   assert.equal(guarded.state().hedges, 1);
 });
 
+test("a source falls silent once it has answered nobody for its 99th percentile, 250 ms at least, within the budget", async () => {
+  const { waiting, call } = heldCalls();
+  const { guarded, time } = setUp([], { source: { check: () => call("base") }, limits: { timeoutMs: 60_000 } });
+  const { signal } = new AbortController();
+  const told: boolean[] = [];
+  const listen = (each = signal) => void guarded.fallsSilent(each).then((isSilent) => told.push(isSilent));
+  const pass = async (ms: number) => {
+    time.advance(ms);
+    for (let i = 0; i < 5; i += 1) await turn();
+  };
+  const asked = guarded.ask(check, first);
+  await pass(0);
+  listen();
+  await pass(249);
+  // It answers somebody: it is slow for one of them, not silent.
+  waiting[0]?.answer();
+  await asked;
+  await pass(249);
+  assert.deepEqual(told, []);
+  await pass(1);
+  assert.deepEqual(told, [true]);
+  // One that usually takes longer is given that time.
+  const slow = guarded.ask(check, first);
+  await pass(0);
+  await pass(2_000);
+  waiting[1]?.answer();
+  await slow;
+  listen();
+  await pass(1_800);
+  assert.equal(told.length, 1);
+  await pass(300);
+  for (const each of [signal, signal, AbortSignal.abort()]) listen(each);
+  await pass(5_000);
+  // Three saved up and what two calls earned; then nobody else is asked, and for what is over nothing is spent.
+  assert.deepEqual(told, [true, true, false, true, false]);
+});
+
 test("a paid source, and one whose calls are counted, is never hedged", async () => {
   for (const change of [
     { source: { priceFen: 1 } },

@@ -111,6 +111,12 @@ export interface GuardedSource extends SourceFacts, Disposable {
   /** What it announced. */
   maintenance(): readonly MaintenanceWindow[];
   p95Ms(): number | undefined;
+  /**
+   * Resolves with true once it has answered nobody for longer than its 99th percentile, though not within 250 ms, since
+   * this call, and its budget for repeated calls bears that another source is asked in its place. False: it does not,
+   * or the signal was aborted. Never throws.
+   */
+  fallsSilent(signal: AbortSignal): Promise<boolean>;
   state(): GuardState;
   /** Asks the source for its announced maintenance. Never throws. */
   refresh(): Promise<void>;
@@ -128,6 +134,8 @@ const ABSENCES_MAX = 5;
 /** A call is given up at this many times the usual latency, though not sooner than the least. */
 const PATIENCE = 8;
 const PATIENCE_MS_MIN = 1_000;
+/** So long nobody takes it for silent, however quick it usually is. */
+const SILENCE_MS_MIN = 250;
 /** The limiter leaves a source at least this part of its places. */
 const LIMIT_SHARE_MIN = 0.25;
 /** How long a source that says that it is over its quota is left alone when it does not say. */
@@ -163,6 +171,7 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
     untilMs: 0,
     terms: undefined,
   };
+  let answeredAtMs = 0;
   let looking = false;
   let hedges = 0;
   let retries = 0;
@@ -218,7 +227,10 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
       const durationMs = clock.nowMs() - startedMs;
       // One that lost to its hedge tells how slow it is at least, not that it is away.
       ended({ durationMs, answered: answered || signal?.aborted === true });
-      if (answered) latency.record(durationMs);
+      if (answered) {
+        answeredAtMs = clock.nowMs();
+        latency.record(durationMs);
+      }
     }
   }
 
@@ -315,6 +327,14 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
     return isAbsence(error) && number < limits.attemptsMax && there && retryBudget.spend(unknown ? 2 : 1);
   }
 
+  async function fallsSilent(signal: AbortSignal): Promise<boolean> {
+    const sinceMs = clock.nowMs();
+    const usualMs = latency.p99Ms() ?? source.usualLatencyMs;
+    const leftMs = () => Math.max(sinceMs, answeredAtMs) + Math.max(SILENCE_MS_MIN, usualMs) - clock.nowMs();
+    while (leftMs() > 0 && !signal.aborted) await timers.sleep(leftMs(), signal);
+    return !signal.aborted && retryBudget.spend(1);
+  }
+
   const { id, kind, claimTypes, level, priceFen, usualLatencyMs } = source;
   return {
     id,
@@ -337,6 +357,7 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
     },
     maintenance: () => windows,
     p95Ms: () => latency.p95Ms(),
+    fallsSilent,
     state: () => ({
       breaker: stateNames[breaker.state],
       limit: limiter.limit(),

@@ -1,4 +1,4 @@
-/** Every kind of trust source: the only list. A new kind is a folder beside this file and a line here. */
+/** Every kind of trust source. A new kind is a folder beside this file, a line here and its name in @fujie/identity. */
 import type { Clock } from "@fujie/kit/clock";
 import type { Timers } from "@fujie/kit/timers";
 import type { AdapterContext, ClaimAdapter } from "./adapter.ts";
@@ -36,8 +36,6 @@ const claimKinds: Readonly<Record<Exclude<SourceKind, "ca">, Reader>> = {
   partner: ready(partner),
 };
 
-export const sourceKinds = [...Object.keys(claimKinds), "ca"];
-
 function ready<Settings>(adapter: ClaimAdapter<Settings>): Reader {
   return (entry, facts) => {
     const settings = adapter.readSettings(entry, facts);
@@ -49,10 +47,6 @@ function ready<Settings>(adapter: ClaimAdapter<Settings>): Reader {
 export function readKind(kind: SourceKind, entry: EntryReader, facts: Omit<SourceFacts, "kind">): ReadySource {
   if (kind !== "ca") return claimKinds[kind](entry, { ...facts, kind });
   return { kind, facts: { ...facts, kind }, settings: readAuthority(entry, facts) };
-}
-
-export function isSourceKind(text: string): text is SourceKind {
-  return sourceKinds.includes(text);
 }
 
 export interface Sources extends AsyncDisposable {

@@ -10,12 +10,13 @@ const FINE_MS = 32;
 const STEP = Math.log(1.05);
 const DURATION_MS_MAX = 600_000;
 const BUCKETS = bucketOf(DURATION_MS_MAX) + 1;
-const PERCENTILE = 0.95;
 
 export interface LatencyWindow {
   record(durationMs: number): void;
   /** The 95th percentile in whole milliseconds; undefined without a sample. */
   p95Ms(): number | undefined;
+  /** The 99th, likewise. */
+  p99Ms(): number | undefined;
 }
 
 export function latencyWindow(clock: Clock): LatencyWindow {
@@ -23,7 +24,7 @@ export function latencyWindow(clock: Clock): LatencyWindow {
   const slices = Array.from({ length: SLICES }, () => new Uint32Array(BUCKETS));
   let present = Math.floor(clock.nowMs() / SLICE_MS);
   let samples = 0;
-  let known: number | undefined;
+  const known = new Map<number, number>();
 
   function forgetOld(): void {
     const now = Math.floor(clock.nowMs() / SLICE_MS);
@@ -36,18 +37,26 @@ export function latencyWindow(clock: Clock): LatencyWindow {
         total[i] = (total[i] ?? 0) - count;
       }
       slice.fill(0);
-      known = undefined;
+      known.clear();
     }
     present = Math.max(present, now);
   }
 
-  function walk(): number {
-    let left = Math.ceil(PERCENTILE * samples);
+  function walk(share: number): number {
+    let left = Math.ceil(share * samples);
     for (let i = 0; i < BUCKETS; i += 1) {
       left -= total[i] ?? 0;
       if (left <= 0) return durationOf(i);
     }
     return DURATION_MS_MAX;
+  }
+
+  function percentile(share: number): number | undefined {
+    forgetOld();
+    if (samples === 0) return undefined;
+    const durationMs = known.get(share) ?? walk(share);
+    known.set(share, durationMs);
+    return durationMs;
   }
 
   return {
@@ -58,14 +67,10 @@ export function latencyWindow(clock: Clock): LatencyWindow {
       if (slice !== undefined) slice[bucket] = (slice[bucket] ?? 0) + 1;
       total[bucket] = (total[bucket] ?? 0) + 1;
       samples += 1;
-      known = undefined;
+      known.clear();
     },
-    p95Ms: () => {
-      forgetOld();
-      if (samples === 0) return undefined;
-      known ??= walk();
-      return known;
-    },
+    p95Ms: () => percentile(0.95),
+    p99Ms: () => percentile(0.99),
   };
 }
 

@@ -110,9 +110,24 @@ async function send(
   try {
     return await fetch(url + path, { ...request, method, signal, redirect: "error" });
   } catch (cause) {
-    throw new SourceError("UNKNOWN", "no answer", { cause });
+    throw wasNeverSent(cause)
+      ? new SourceError("AWAY", "nobody is there", { cause })
+      : new SourceError("UNKNOWN", "no answer", { cause });
   }
 }
+
+/** There was no connection, so that nothing can have been answered, or billed. */
+function wasNeverSent(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && "code" in cause && unconnected.has(cause.code);
+}
+
+const unconnected: ReadonlySet<unknown> = new Set([
+  "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENOTFOUND",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
 
 const jsonType = { "content-type": "application/json" };
 

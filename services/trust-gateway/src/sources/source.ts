@@ -1,8 +1,8 @@
 /** What a trust source is to the gateway: the one small interface that every adapter implements. */
-import type { ClaimElements } from "@fujie/identity";
+import type { ClaimElements, SourceKind } from "@fujie/identity";
 import type { ClaimTypeName } from "../claims/rules.ts";
 
-export type SourceKind = "population-base" | "legal-person-base" | "carrier" | "bank" | "biometric" | "partner" | "ca";
+export type { SourceKind } from "@fujie/identity";
 
 /** One question to one source. Repeating it under the same bizSeq is the same question, and paid once. */
 export interface Check {

@@ -36,6 +36,11 @@ const claimRows = statement(
    RETURNING c.biz_seq AS "bizSeq", c.source_id AS "sourceId", c.asked_at_ms::float8 AS "askedAtMs", c.looks,
      due.pending`,
 );
+const selectOldestUnknown = statement(
+  "usage.oldest-unknown",
+  `SELECT asked_at_ms::float8 AS "askedAtMs" FROM trust.source_check
+   WHERE NOT counted AND call_state = 'UNKNOWN' ORDER BY asked_at_ms LIMIT 1`,
+);
 const postponeRow = statement(
   "usage.postpone",
   `UPDATE trust.source_check SET look_at_ms = $2 WHERE biz_seq = $1 AND call_state = 'UNKNOWN'`,
@@ -137,6 +142,11 @@ export async function shareCalls(
 /** Marks calls that nobody ended as unknown. Returns how many. */
 export async function closeLeftCalls(db: Queryable, nowMs: number, batchMax: number): Promise<number> {
   return (await db.query(closeRows(nowMs, nowMs - LOOK_AFTER_MS, batchMax))).rowCount;
+}
+
+/** When the oldest call was made of which nobody knows what became; undefined: there is none. */
+export async function oldestUnknownCall(db: Queryable): Promise<number | undefined> {
+  return (await db.query<{ askedAtMs: number }>(selectOldestUnknown())).rows[0]?.askedAtMs;
 }
 
 export interface DueCall {

@@ -9,12 +9,12 @@
  *      └─ refused: nothing                                │
  *                                                         └─ killed, or a source away: the sweeper goes on (sweep.ts)
  */
-import { randomBytes } from "node:crypto";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import { type ClaimElements, canonicalElements } from "@fujie/identity";
 import { describeClaim, type OnceOptions, replayRequest, uuidv7 } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
+import { takeRandomBytes } from "@fujie/kit/random";
 import { describeEvent } from "@fujie/kit/record";
 import { singleUseOf } from "../claims/possession.ts";
 import type { Context } from "../context.ts";
@@ -186,7 +186,7 @@ function spentBy({ ground: { grant }, claim }: Question, nowMs: number): NewQues
 export function newChecks(sourceIds: readonly string[]): Omit<SourceCheck, "askedAtMs">[] {
   return sourceIds.map((sourceId) => ({
     sourceId,
-    bizSeq: randomBytes(BIZ_SEQ_BYTES).toString("hex"),
-    nonce: randomBytes(NONCE_BYTES),
+    bizSeq: takeRandomBytes(BIZ_SEQ_BYTES).toString("hex"),
+    nonce: takeRandomBytes(NONCE_BYTES),
   }));
 }

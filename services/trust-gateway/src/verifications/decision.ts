@@ -1,8 +1,8 @@
 /** From an adjudication to what the writer needs: the decision, and for applications the receipt that binds it. */
-import { randomBytes } from "node:crypto";
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Receipt } from "@fujie/api/fujie/trust/v1/verification";
 import { type ClaimElements, canonicalElements } from "@fujie/identity";
+import { takeRandomBytes } from "@fujie/kit/random";
 import { describeEvent } from "@fujie/kit/record";
 import { commitElements, encodeReceiptStatement, SALT_BYTES } from "@fujie/transparency";
 import type { Context } from "../context.ts";
@@ -101,7 +101,7 @@ function bind(
   },
 ) {
   const { applicationId, purpose, claim, sm2Receipt } = about;
-  const salt = new Uint8Array(randomBytes(SALT_BYTES));
+  const salt = new Uint8Array(takeRandomBytes(SALT_BYTES));
   const commitment = commitElements(canonicalElements(claim), salt);
   return {
     statement: encodeReceiptStatement({

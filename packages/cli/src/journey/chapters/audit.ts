@@ -26,9 +26,10 @@ export async function playAudit(stage: Stage): Promise<void> {
       async () => (await log.listEntries({ purpose: PURPOSE, filter: { case: "traceId", value: traceId } })).entries,
       (found) => found.length > 0,
     );
-    for (const entry of entries) {
-      proofs.push(await log.getEntry({ purpose: PURPOSE, entry: { case: "index", value: entry.index } }));
-    }
+    const proving = entries.map(({ index }) =>
+      log.getEntry({ purpose: PURPOSE, entry: { case: "index", value: index } }),
+    );
+    proofs.push(...(await Promise.all(proving)));
     narrator.answers("audit", `${chapter.replace(/^\d+ /, "")}: ${describe(entries)}`);
   }
   await verifyElsewhere(stage, proofs);

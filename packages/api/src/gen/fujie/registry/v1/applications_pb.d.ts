@@ -116,6 +116,20 @@ export declare type RegisterApplicationRequest = Message<"fujie.registry.v1.Regi
    * @generated from field: uint32 rate_limit_per_second = 9;
    */
   rateLimitPerSecond: number;
+
+  /**
+   * Verifications per day (UTC); 0 means no limit.
+   *
+   * @generated from field: uint32 daily_limit = 10;
+   */
+  dailyLimit: number;
+
+  /**
+   * Its share where a source is the limit, relative to others; 0 means 1.
+   *
+   * @generated from field: uint32 weight = 11;
+   */
+  weight: number;
 };
 
 /**
@@ -186,8 +200,9 @@ export declare type UpdateApplicationRequest = Message<"fujie.registry.v1.Update
   applicationId: string;
 
   /**
-   * The fields to change, of name, provider_name, redirect_uris, scopes, purposes and rate_limit_per_second. Refused
-   * with MASK_INVALID when it is absent or empty, names any other field, one inside a field, one twice, or "*".
+   * The fields to change, of name, provider_name, redirect_uris, scopes, purposes, rate_limit_per_second, daily_limit
+   * and weight. Refused with MASK_INVALID when it is absent or empty, names any other field, one inside a field, one
+   * twice, or "*".
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 3;
    */
@@ -241,6 +256,20 @@ export declare type UpdateApplicationRequest = Message<"fujie.registry.v1.Update
    * @generated from field: optional uint32 rate_limit_per_second = 10;
    */
   rateLimitPerSecond?: number | undefined;
+
+  /**
+   * Verifications per day (UTC). Cleared, or 0: no limit.
+   *
+   * @generated from field: optional uint32 daily_limit = 11;
+   */
+  dailyLimit?: number | undefined;
+
+  /**
+   * Its share where a source is the limit, relative to others. Cleared, or 0: 1.
+   *
+   * @generated from field: optional uint32 weight = 12;
+   */
+  weight?: number | undefined;
 };
 
 /**
@@ -419,6 +448,20 @@ export declare type RegisteredApplication = Message<"fujie.registry.v1.Registere
    * @generated from field: string etag = 12;
    */
   etag: string;
+
+  /**
+   * Verifications per day (UTC); 0 means no limit.
+   *
+   * @generated from field: uint32 daily_limit = 13;
+   */
+  dailyLimit: number;
+
+  /**
+   * Its share where a source is the limit, relative to others; 0 means 1.
+   *
+   * @generated from field: uint32 weight = 14;
+   */
+  weight: number;
 };
 
 /**

@@ -236,7 +236,8 @@ export declare type RegisterTesterRequest = Message<"fujie.registry.v1.RegisterT
   uscc: string;
 
   /**
-   * The Ed25519 key of its reports: SubjectPublicKeyInfo, DER.
+   * The Ed25519 key of its reports: SubjectPublicKeyInfo, in DER (44 bytes) or in PEM ("-----BEGIN PUBLIC KEY-----"), as
+   * `fujie conform keygen` writes it.
    *
    * @generated from field: bytes public_key = 4;
    */
@@ -262,6 +263,80 @@ export declare type RegisterTesterResponse = Message<"fujie.registry.v1.Register
  * Use `create(RegisterTesterResponseSchema)` to create a new message.
  */
 export declare const RegisterTesterResponseSchema: GenMessage<RegisterTesterResponse>;
+
+/**
+ * Names a tester.
+ *
+ * @generated from message fujie.registry.v1.RevokeTesterRequest
+ */
+export declare type RevokeTesterRequest = Message<"fujie.registry.v1.RevokeTesterRequest"> & {
+  /**
+   * The tester.
+   *
+   * @generated from field: string tester_id = 1;
+   */
+  testerId: string;
+
+  /**
+   * Why, a code of the operators' own list, for example "accreditation.lapsed".
+   *
+   * @generated from field: string reason_code = 2;
+   */
+  reasonCode: string;
+};
+
+/**
+ * Describes the message fujie.registry.v1.RevokeTesterRequest.
+ * Use `create(RevokeTesterRequestSchema)` to create a new message.
+ */
+export declare const RevokeTesterRequestSchema: GenMessage<RevokeTesterRequest>;
+
+/**
+ * What rested on it.
+ *
+ * @generated from message fujie.registry.v1.RevokeTesterResponse
+ */
+export declare type RevokeTesterResponse = Message<"fujie.registry.v1.RevokeTesterResponse"> & {
+  /**
+   * Sources with a report of this tester that says passed and is not past its time, by id.
+   *
+   * @generated from field: repeated fujie.registry.v1.AffectedSource sources = 1;
+   */
+  sources: AffectedSource[];
+};
+
+/**
+ * Describes the message fujie.registry.v1.RevokeTesterResponse.
+ * Use `create(RevokeTesterResponseSchema)` to create a new message.
+ */
+export declare const RevokeTesterResponseSchema: GenMessage<RevokeTesterResponse>;
+
+/**
+ * A source whose tester was revoked.
+ *
+ * @generated from message fujie.registry.v1.AffectedSource
+ */
+export declare type AffectedSource = Message<"fujie.registry.v1.AffectedSource"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string source_id = 1;
+   */
+  sourceId: string;
+
+  /**
+   * Where it stands.
+   *
+   * @generated from field: fujie.registry.v1.SourceState state = 2;
+   */
+  state: SourceState;
+};
+
+/**
+ * Describes the message fujie.registry.v1.AffectedSource.
+ * Use `create(AffectedSourceSchema)` to create a new message.
+ */
+export declare const AffectedSourceSchema: GenMessage<AffectedSource>;
 
 /**
  * A test to begin.
@@ -338,8 +413,8 @@ export declare type SubmitSourceTestRequest = Message<"fujie.registry.v1.SubmitS
   testerId: string;
 
   /**
-   * The report: JSON with at least "sourceId", "nonce", "verdict" ("PASSED" or "FAILED") and "cases", each with its
-   * "result" ("PASSED", "FAILED", "NOT_APPLICABLE"): a verdict that does not follow from them is refused.
+   * The report: report.json as `fujie conform source` wrote it, byte by byte (docs/trust-source-access.md). A verdict
+   * that does not follow from its cases is refused, and so is PASSED over other cases than the suite's.
    *
    * @generated from field: bytes report = 3;
    */
@@ -1360,7 +1435,7 @@ export declare const SourceService: GenService<{
   },
   /**
    * Registers an independent tester with the key that signs its reports. Not for whoever registers sources.
-   * Errors: ALREADY_EXISTS/TESTER_EXISTS; INVALID_ARGUMENT/USCC_INVALID, /FIELD_INVALID (no Ed25519 key);
+   * Errors: ALREADY_EXISTS/TESTER_EXISTS; INVALID_ARGUMENT/USCC_INVALID, /FIELD_INVALID (no Ed25519 public key);
    * PERMISSION_DENIED/OPERATOR_RIGHTS_LAPSED.
    *
    * @generated from rpc fujie.registry.v1.SourceService.RegisterTester
@@ -1369,6 +1444,19 @@ export declare const SourceService: GenService<{
     methodKind: "unary";
     input: typeof RegisterTesterRequestSchema;
     output: typeof RegisterTesterResponseSchema;
+  },
+  /**
+   * Revokes a tester. Its reports that say passed stop counting for every source that is not enabled now, and for one
+   * that is suspended later; what is enabled stays so until somebody suspends it: the answer names all that rested on
+   * the tester. Repeating it changes nothing and answers as it stands then.
+   * Errors: NOT_FOUND/TESTER_NOT_FOUND; PERMISSION_DENIED/OPERATOR_RIGHTS_LAPSED.
+   *
+   * @generated from rpc fujie.registry.v1.SourceService.RevokeTester
+   */
+  revokeTester: {
+    methodKind: "unary";
+    input: typeof RevokeTesterRequestSchema;
+    output: typeof RevokeTesterResponseSchema;
   },
   /**
    * Begins a test: its nonce binds the report to this source, this kind and this time. It waits 30 days for the report.
@@ -1384,8 +1472,9 @@ export declare const SourceService: GenService<{
   /**
    * Hands in a report, as `fujie conform source` writes it. A failed one is kept too, and blocks until a newer one
    * passes; one that turns a passed test into a failed one suspends nothing by itself.
-   * Errors: INVALID_ARGUMENT/TEST_REPORT_INVALID (malformed, another source's, or an unknown, used or expired nonce);
-   * PERMISSION_DENIED/TESTER_NOT_INDEPENDENT (the owner's own, or an unregistered tester);
+   * Errors: INVALID_ARGUMENT/TEST_REPORT_INVALID (malformed, another source's, of another version of the contract, a
+   * verdict that does not follow from the cases of the suite, or an unknown, used or expired nonce);
+   * PERMISSION_DENIED/TESTER_NOT_INDEPENDENT (the owner's own, or an unregistered tester), /TESTER_REVOKED;
    * UNAUTHENTICATED/SIGNATURE_INVALID; NOT_FOUND/SOURCE_NOT_FOUND; INVALID_ARGUMENT/DATE_RANGE_INVALID;
    * PERMISSION_DENIED/OPERATOR_RIGHTS_LAPSED.
    *
