@@ -298,6 +298,8 @@ function startProcess(
     [...nodeOptions, "--dns-result-order=ipv4first", script, ...args],
     { stdio: ["pipe", "pipe", "inherit"], env: { PATH: process.env["PATH"] ?? "", ...env } },
   );
+  // Who has ended reads no more; that it ended is told by its lines.
+  child.stdin.on("error", () => {});
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   stack.defer(async () => {
     child.stdin.end();
