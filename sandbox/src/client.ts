@@ -3,16 +3,21 @@ import type { Counters } from "./manners/ledger.ts";
 import type { Fault } from "./manners/settings.ts";
 
 export type CaId = "ca-ecdsa" | "ca-sm2";
-export type SourceId =
-  | "population-base"
-  /** The population base's second address, steered by itself. */
-  | "population-base-2"
-  | "legal-person-base"
-  | "carrier"
-  | "bank"
-  | "biometric"
-  | "partner"
-  | CaId;
+
+/** Every source of the sandbox, as sources.json has it. */
+export const sourceIds = [
+  "population-base",
+  "legal-person-base",
+  "carrier",
+  "bank",
+  "biometric",
+  "partner",
+  "ca-ecdsa",
+  "ca-sm2",
+] as const;
+
+/** What can be steered: the population base's second address, too, by itself. */
+export type SourceId = (typeof sourceIds)[number] | "population-base-2";
 
 /** What `control` changes; what is absent stays. Times are RFC 3339 in UTC. */
 export type SettingsChange = {

@@ -6,5 +6,6 @@ export {
   type SettingsChange,
   type SourceId,
   sandboxClient,
+  sourceIds,
 } from "./client.ts";
 export { type Sandbox, type SandboxOptions, startSandbox } from "./server.ts";

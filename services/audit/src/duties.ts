@@ -1,5 +1,5 @@
 /** What audit does on its own, on whichever replica leads: counting, reports, statistics, clocks and deliveries. */
-import { type PurgeTask, startPurging } from "@fujie/kit/db";
+import { type SweepTask, startSweeps } from "@fujie/kit/db";
 import type { Runtime } from "@fujie/kit/runtime";
 import { dayOf, quarterBefore, quarterOf } from "./analysis/china-time.ts";
 import { countEntries } from "./analysis/count.ts";
@@ -27,7 +27,7 @@ export function startDuties(runtime: Pick<Runtime, "use" | "telemetry" | "timers
   const incidents = createIncidentClock(context);
   const reports = createReportSchedule(context);
   const calendar = createCalendarWatch(context);
-  const tasks: Readonly<Record<string, PurgeTask>> = {
+  const tasks: Readonly<Record<string, SweepTask>> = {
     // First: nothing may hold up a clock.
     "incident clocks": () => incidents.tick(),
     "incident deliveries": (max) => deliverReports(context, max),
@@ -38,12 +38,12 @@ export function startDuties(runtime: Pick<Runtime, "use" | "telemetry" | "timers
     "counted reads": (max) => purgeUses(db, clock.nowMs() - HOUR_MS, max),
     "counted activity": (max) => purgeActorDays(db, dayOf(keptFromMs(clock.nowMs())), max),
   };
-  const leading = (task: PurgeTask): PurgeTask => {
+  const leading = (task: SweepTask): SweepTask => {
     return async (max) => (sequencer.isLeading() ? task(max) : 0);
   };
   const { use, telemetry, timers } = runtime;
   const guarded = Object.fromEntries(Object.entries(tasks).map(([name, task]) => [name, leading(task)]));
-  use(startPurging({ tasks: guarded, everyMs: EVERY_MS, batchMax: BATCH_MAX, log, timers }));
+  use(startSweeps({ tasks: guarded, everyMs: EVERY_MS, batchMax: BATCH_MAX, log, timers }));
 
   // Who does not lead knows nothing new, and says that there is nothing.
   const gauge = (name: string, description: string, otherwise: number, read: () => number) =>

@@ -8,7 +8,7 @@ import { LogService } from "@fujie/api/fujie/audit/v1/log";
 import { ReconciliationService } from "@fujie/api/fujie/audit/v1/reconciliation";
 import { RetentionService } from "@fujie/api/fujie/audit/v1/retention";
 import { StatisticsService } from "@fujie/api/fujie/audit/v1/statistics";
-import { startPurging } from "@fujie/kit/db";
+import { startSweeps } from "@fujie/kit/db";
 import type { KeyRing } from "@fujie/kit/keys";
 import type { Deliver } from "@fujie/kit/outbox";
 import { auditDestination } from "@fujie/kit/record";
@@ -176,5 +176,5 @@ function retain({ use, log, timers }: Runtime, context: Context, config: Config)
   const { retentionMonths: months, retentionExportedOnly: exportedOnly } = config;
   const sweep = createRetentionSweep(context, { months, exportedOnly });
   const retention = async () => (context.sequencer.isLeading() ? sweep() : 0);
-  use(startPurging({ tasks: { retention }, everyMs: RETENTION_EVERY_MS, batchMax: 1, log, timers }));
+  use(startSweeps({ tasks: { retention }, everyMs: RETENTION_EVERY_MS, batchMax: 1, log, timers }));
 }

@@ -16,7 +16,7 @@ import { BlockService, ClaimPolicyService, SourceService } from "@fujie/api/fuji
 import { EvidenceService } from "@fujie/api/fujie/trust/v1/evidence";
 import { PolicyService } from "@fujie/api/fujie/trust/v1/policy";
 import { isLoopback } from "@fujie/kit/config";
-import { type PurgeTask, startPurging, transaction } from "@fujie/kit/db";
+import { type SweepTask, startSweeps, transaction } from "@fujie/kit/db";
 import { feedVerifier, followFeed } from "@fujie/kit/feed";
 import { openRuntime, type Runtime, type RuntimeOverrides, serve } from "@fujie/kit/runtime";
 import { handler, type RunningServer } from "@fujie/kit/serve";
@@ -80,7 +80,7 @@ export async function startRegistry(config: RegistryConfig, overrides?: RuntimeO
   const runtime = await openRuntime({ service: "registry", config, overrides });
   try {
     const context = createContext(runtime, config);
-    const sweeps: Readonly<Record<string, PurgeTask>> = {
+    const sweeps: Readonly<Record<string, SweepTask>> = {
       "sources and ceremony": prepareOnce(context, config),
       ...changingSweeps(context),
     };
@@ -101,7 +101,7 @@ export async function startRegistry(config: RegistryConfig, overrides?: RuntimeO
       purge: purges(context),
     });
     const { log, timers, clock, db, bundle } = runtime;
-    runtime.use(startPurging({ tasks: sweeps, everyMs: SWEEP_EVERY_MS, batchMax: SWEEP_BATCH_MAX, log, timers }));
+    runtime.use(startSweeps({ tasks: sweeps, everyMs: SWEEP_EVERY_MS, batchMax: SWEEP_BATCH_MAX, log, timers }));
     runtime.use(startPolicyPush(context));
     runtime.use(
       followFeed({
@@ -165,7 +165,7 @@ function handlersOf(context: Context) {
 }
 
 /** What a start has to bring about once, as soon as the database is there, however many ask for it at once. */
-function prepareOnce(context: Context, config: RegistryConfig): PurgeTask {
+function prepareOnce(context: Context, config: RegistryConfig): SweepTask {
   let preparing: Promise<void> | undefined;
   const prepare = async () => {
     const ids = config.enabledSources?.split(",") ?? [];

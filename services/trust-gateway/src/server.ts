@@ -4,7 +4,7 @@ import { EvidenceService } from "@fujie/api/fujie/trust/v1/evidence";
 import { PolicyService } from "@fujie/api/fujie/trust/v1/policy";
 import { UsageService } from "@fujie/api/fujie/trust/v1/usage";
 import { VerificationService } from "@fujie/api/fujie/trust/v1/verification";
-import { isUuid, type PurgeTask, startPurging } from "@fujie/kit/db";
+import { isUuid } from "@fujie/kit/db";
 import { purgeFeeds } from "@fujie/kit/feed";
 import { openRuntime, type Runtime, type RuntimeOverrides, serve } from "@fujie/kit/runtime";
 import { handler, type RunningServer } from "@fujie/kit/serve";
@@ -23,10 +23,8 @@ import { readSourcesFile } from "./sources/file.ts";
 import { openSources } from "./sources/index.ts";
 import { meterSource } from "./sources/meter.ts";
 import { createCallBook } from "./usage/book.ts";
-import { ledgerTasks } from "./usage/reconcile.ts";
+import { startLedger } from "./usage/ledger.ts";
 import { usageService } from "./usage/rpc.ts";
-import { keepPrices, purgeUsage } from "./usage/store.ts";
-import { watchUnknownCalls } from "./usage/unknown.ts";
 import { createDecisions } from "./verifications/decisions.ts";
 import { verificationMethods } from "./verifications/rpc.ts";
 import { TOPIC_PREFIX } from "./verifications/rules.ts";
@@ -43,10 +41,6 @@ const SCHEMA_AT_LEAST = 4;
 
 const DAY_MS = 86_400_000;
 const FEED_KEEP_MS = 7 * DAY_MS;
-/** How long the figures that sources and applications settle by are kept. */
-const USAGE_KEEP_MS = 1_100 * DAY_MS;
-const LEDGER_EVERY_MS = 5_000;
-const LEDGER_BATCH_MAX = 1_000;
 /** Longer than asking every source takes; where it is not, a second asker repeats the same bizSeq, which harms nobody. */
 const LEASE_MS = 15_000;
 const RETRY_BASE_MS = 100;
@@ -64,7 +58,7 @@ export async function startTrustGateway(config: Config, overrides: Overrides = {
   const { db, clock } = context;
   const server = await serve(runtime, {
     handlers: (feed) => [
-      handler(VerificationService, { ...verificationMethods(context, feed) }),
+      handler(VerificationService, verificationMethods(context, feed)),
       handler(EvidenceService, evidenceService(context)),
       handler(PolicyService, policyService(context)),
       handler(UsageService, usageService(context)),
@@ -82,17 +76,11 @@ export async function startTrustGateway(config: Config, overrides: Overrides = {
       salts: (max) => eraseOldSalts(db, clock.nowMs(), max),
       verifications: (max) => purgeVerifications(db, clock.nowMs(), max),
       evidence: (max) => purgeEvidence(db, clock.nowMs(), max),
-      usage: (max) => purgeUsage(db, dayOf(clock.nowMs() - USAGE_KEEP_MS), max),
       "feeds of applications": (max) => purgeFeeds(db, TOPIC_PREFIX, clock.nowMs() - FEED_KEEP_MS, max),
     },
   });
   runtime.use(startSweeper(context, { everyMs: config.pendingSweepMs, batchMax: config.pendingBatchMax }));
-  const unknown = watchUnknownCalls(context);
-  const age = "Since the oldest call to a source of which nobody knows what became, in seconds";
-  runtime.use(runtime.telemetry.observeGauge("fujie.usage.unknown.oldest.seconds", age, unknown.oldestSeconds));
-  const ledger = { prices: keepPricesOnce(context), ...ledgerTasks(context), "unknown calls": unknown.look };
-  const { log, timers } = context;
-  runtime.use(startPurging({ tasks: ledger, everyMs: LEDGER_EVERY_MS, batchMax: LEDGER_BATCH_MAX, log, timers }));
+  startLedger(runtime, context);
   // Closed first: what waits to ask a source again would hold up the rest.
   runtime.use({ [Symbol.dispose]: () => stopping.abort() });
   opening.move();
@@ -166,21 +154,6 @@ function openContext(runtime: Runtime, config: Config, stopping: AbortSignal): C
       saltKeepMs: config.receiptSaltKeepMs,
     },
   };
-}
-
-/** Puts down what the sources cost from this start on, as soon as the database is there. */
-function keepPricesOnce({ db, clock, sources }: Pick<Context, "db" | "clock" | "sources">): PurgeTask {
-  let kept = false;
-  return async () => {
-    if (!kept) await keepPrices(db, sources.claims, clock.nowMs());
-    kept = true;
-    return 0;
-  };
-}
-
-/** "YYYY-MM-DD" in UTC. */
-function dayOf(timeMs: number): string {
-  return new Date(timeMs).toISOString().slice(0, 10);
 }
 
 function openAlarms({ meter }: Runtime["telemetry"]): Alarms {

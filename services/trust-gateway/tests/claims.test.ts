@@ -36,8 +36,8 @@ before(async () => {
 });
 after(() => world[Symbol.asyncDispose]());
 beforeEach(async () => {
-  for (const source of sources) await world.control.reset(source);
   await world.putPolicy();
+  await world.heal(...sources);
 });
 
 const about = ({ citizenId, name: personName }: SyntheticPerson) => ({ citizenId, personName });

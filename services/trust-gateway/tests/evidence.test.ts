@@ -16,17 +16,9 @@ before(async () => {
 });
 after(() => world[Symbol.asyncDispose]());
 beforeEach(async () => {
-  await world.control.reset("population-base");
   await world.putPolicy();
-  // What an earlier test left pending is answered now, so that this one counts its own calls only.
-  await world.until(async () => (await pendingOnes()) === 0, "earlier verifications are decided");
-  await world.control.reset("population-base");
+  await world.heal("population-base");
 });
-
-async function pendingOnes(): Promise<number> {
-  const text = "SELECT count(*)::int AS pending FROM trust.verification WHERE state = 'PENDING'";
-  return (await world.admin.query<{ pending: number }>({ text, values: [] })).rows[0]?.pending ?? 0;
-}
 
 const { match, mismatch } = NAMED_PEOPLE;
 const noRecord = NAMED_PEOPLE["no-record"];

@@ -19,8 +19,8 @@ before(async () => {
 });
 after(() => world[Symbol.asyncDispose]());
 beforeEach(async () => {
-  await Promise.all((["population-base", "partner"] as const).map((id) => world.control.reset(id)));
   await world.putPolicy({ claimPolicies: [], sources });
+  await world.heal("population-base", "partner");
 });
 
 const { match, mismatch } = NAMED_PEOPLE;

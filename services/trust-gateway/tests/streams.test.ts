@@ -27,7 +27,7 @@ before(async () => {
   world = await startWorld({ FUJIE_HTTP_TLS: "true", FUJIE_IDENTIFIER_PER_DAY_MAX: "1000000" });
 });
 after(() => world[Symbol.asyncDispose]());
-beforeEach(() => world.control.reset("population-base"));
+beforeEach(() => world.heal("population-base"));
 
 const { match, mismatch } = NAMED_PEOPLE;
 type Question = MessageInitShape<typeof VerifyRequestSchema>;

@@ -22,8 +22,8 @@ before(async () => {
 });
 after(() => world[Symbol.asyncDispose]());
 beforeEach(async () => {
-  await Promise.all([world.control.reset("population-base"), world.control.reset("legal-person-base")]);
   await world.putPolicy({ withdrawnGrantIds: [] });
+  await world.heal("population-base", "legal-person-base");
 });
 
 const { match, mismatch, outage } = NAMED_PEOPLE;

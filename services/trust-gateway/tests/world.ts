@@ -34,7 +34,14 @@ import { startTelemetry } from "@fujie/kit/telemetry";
 import { type ManualTime, manualTime } from "@fujie/kit/timers";
 import { createLocalCa, loadIdentity } from "@fujie/kit/tls";
 import { createRevocationList, staticJwks } from "@fujie/kit/tokens";
-import { type Sandbox, type SandboxClient, sandboxClient, startSandbox } from "@fujie/sandbox";
+import {
+  type Sandbox,
+  type SandboxClient,
+  type SourceId,
+  sandboxClient,
+  sourceIds,
+  startSandbox,
+} from "@fujie/sandbox";
 import { signedGrantBytes } from "../src/grants/rules.ts";
 import { migrationsDir, type Overrides, readGatewayConfig, startTrustGateway } from "../src/server.ts";
 import { auditLog } from "./audit-log.ts";
@@ -44,16 +51,6 @@ export const APPLICATION = "application-1";
 export const PURPOSE = "housing-fund.withdrawal";
 export const LEGAL_BASIS = "social-insurance-law.58";
 const LOOPBACK = { host: "127.0.0.1", port: 0 };
-const SOURCES = [
-  "population-base",
-  "legal-person-base",
-  "carrier",
-  "bank",
-  "biometric",
-  "partner",
-  "ca-ecdsa",
-  "ca-sm2",
-] as const;
 const POLICY_EVERY_MS = 10_000;
 
 /** The registry's policy but for its version. */
@@ -107,6 +104,11 @@ export interface World extends AsyncDisposable {
   ): Promise<string>;
   /** Lets time pass, the policy being renewed, until the promise has settled. */
   passing<Result>(promise: Promise<Result>): Promise<Result>;
+  /**
+   * Lets the sources behave again, and time pass until each is known to be back. Their counters begin anew after that,
+   * and nobody asks them for what earlier tests left pending.
+   */
+  heal(...sourceIds: readonly SourceId[]): Promise<void>;
   /** Lets time pass until the condition holds. */
   until(holds: () => boolean | Promise<boolean>, what: string): Promise<void>;
   restart(settings?: Readonly<Record<string, string>>, overrides?: Partial<Overrides>): Promise<void>;
@@ -307,6 +309,17 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
       while (open) await step(time, () => (clock.nowMs() - renewedAtMs >= POLICY_EVERY_MS ? renew() : undefined));
       return ended;
     },
+    async heal(...sourceIds) {
+      const reset = () => Promise.all(sourceIds.map((id) => world.control.reset(id)));
+      const healed = new Set<string>(sourceIds);
+      await reset();
+      await world.until(async () => {
+        const { sources } = await world.verifications.listSources({}, world.as(undefined, "trust.sources.read"));
+        return sources.every(({ sourceId, available }) => available || !healed.has(sourceId));
+      }, "the sources are back");
+      await admin.query({ text: "DELETE FROM trust.verification WHERE state = 'PENDING'", values: [] });
+      await reset();
+    },
     async until(holds, what) {
       const deadline = performance.now() + 30_000;
       while (!(await holds())) {
@@ -361,7 +374,7 @@ function defaultPolicy(): Policy {
       { applicationId: "application-2", enabled: true, purposes, rateLimitPerSecond: 10_000 },
       { applicationId: "suspended", enabled: false, purposes },
     ],
-    sources: SOURCES.map((sourceId) => ({ sourceId, enabled: true })),
+    sources: sourceIds.map((sourceId) => ({ sourceId, enabled: true })),
     withdrawnGrantIds: [],
   };
 }

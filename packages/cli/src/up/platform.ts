@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { closeKeeper, type EmbeddedPostgres, ensureDatabase, startPostgres, throwawaySettings } from "@fujie/embedded";
 import { provisionKeys } from "@fujie/kit/keys";
 import { createLocalCa } from "@fujie/kit/tls";
+import { sourceIds } from "@fujie/sandbox";
 import type { Progress } from "../progress.ts";
 import { untilFollowing } from "./following.ts";
 import { type Layout, layout, type Ports, portsFrom, REPOSITORY, SERVICES, type ServiceName } from "./layout.ts";
@@ -251,24 +252,12 @@ function settingsOf(service: ServiceName, context: Surroundings): Environment {
     FUJIE_TRACE_RATIO: options.throwaway ? "1" : "0.01",
     ...peersOf(service, ports),
     ...(service === "registry"
-      ? { FUJIE_CEREMONY_FILE: files.ceremonyCode, FUJIE_ENABLED_SOURCES: SANDBOX_SOURCES.join(",") }
+      ? { FUJIE_CEREMONY_FILE: files.ceremonyCode, FUJIE_ENABLED_SOURCES: sourceIds.join(",") }
       : {}),
     ...(service === "audit" ? { FUJIE_WITNESSES_FILE: context.witness.witnessesFile } : {}),
     ...(service === "trust-gateway" ? { FUJIE_SOURCES_FILE: join(files.sandbox, "sources.json") } : {}),
   };
 }
-
-/** What the sandbox offers and the registry lets the trust-gateway ask. */
-const SANDBOX_SOURCES = [
-  "population-base",
-  "legal-person-base",
-  "carrier",
-  "bank",
-  "biometric",
-  "partner",
-  "ca-ecdsa",
-  "ca-sm2",
-];
 
 /** Whom each service calls or follows: to the right by call, to the left by feed (docs/design.md). */
 const peers: Readonly<Record<ServiceName, readonly ServiceName[]>> = {

@@ -33,5 +33,5 @@ export {
   replayRequest,
 } from "./once.ts";
 export { type Cursor, openPage, type Page, pageSize, signPage } from "./page-token.ts";
-export { type PurgeOptions, type PurgeTask, startPurging } from "./purge.ts";
+export { type SweepOptions, type SweepTask, startSweeps } from "./sweep.ts";
 export { isUuid, uuidv7 } from "./uuid.ts";

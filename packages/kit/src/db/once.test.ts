@@ -6,7 +6,7 @@ import { openTestRing } from "../../tests/key-ring.ts";
 import { type KitDatabase, openKitDatabase } from "../../tests/kit-database.ts";
 import { manualClock } from "../clock/index.ts";
 import type { FileKeyRing } from "../keys/index.ts";
-import { once, purgeRequests, startPurging, transaction } from "./index.ts";
+import { once, purgeRequests, startSweeps, transaction } from "./index.ts";
 
 let kit: KitDatabase;
 let keys: FileKeyRing;
@@ -107,7 +107,7 @@ test("requests whose time is over are removed in bounded batches", async (t) => 
   assert.equal(await purgeRequests(kit.db, 5, 3), 2);
   const sizes: number[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
-  const purging = startPurging({
+  const purging = startSweeps({
     tasks: {
       broken: () => Promise.reject(new Error("broken")),
       requests: async (max) => {

@@ -7,3 +7,4 @@ export {
   recordEvents,
   recordRefusal,
 } from "./record-event.ts";
+export { isRefusal, recordingRefusal, refusalRecorder } from "./refusals.ts";

@@ -1,6 +1,6 @@
 import type { RequestListener } from "node:http";
 import { FeedService } from "@fujie/api/fujie/feed/v1/feed";
-import { type PurgeTask, purgeRequests, schemaReadiness, startPurging } from "../db/index.ts";
+import { purgeRequests, type SweepTask, schemaReadiness, startSweeps } from "../db/index.ts";
 import { type Feed, type FeedTopic, feedService, purgeFeed } from "../feed/index.ts";
 import { recordRefusal } from "../record/index.ts";
 import {
@@ -34,7 +34,7 @@ export interface Serving {
   readonly ready?: readonly ReadinessCheck[];
   readonly limits?: Partial<Limits>;
   /** What else expires, by name: removed in bounded batches. */
-  readonly purge?: Readonly<Record<string, PurgeTask>>;
+  readonly purge?: Readonly<Record<string, SweepTask>>;
 }
 
 const FEED_KEEP_MS = 7 * 24 * 3_600_000;
@@ -60,7 +60,7 @@ export async function serve(runtime: Runtime, serving: Serving): Promise<Running
   );
   runtime.startRelay();
   runtime.use(
-    startPurging({
+    startSweeps({
       tasks: {
         requests: (max) => purgeRequests(db, clock.nowMs(), max),
         ...feedPurges(runtime, serving.topics ?? {}),
@@ -108,7 +108,7 @@ export async function serve(runtime: Runtime, serving: Serving): Promise<Running
   return { ...server, drain, close, [Symbol.asyncDispose]: close };
 }
 
-function feedPurges({ db, clock }: Runtime, topics: Readonly<Record<string, ServedTopic>>): Record<string, PurgeTask> {
+function feedPurges({ db, clock }: Runtime, topics: Readonly<Record<string, ServedTopic>>): Record<string, SweepTask> {
   return Object.fromEntries(
     Object.entries(topics).map(([topic, { keepMs = FEED_KEEP_MS }]) => [
       `feed ${topic}`,

@@ -14,10 +14,10 @@ import {
 import { uuidv7 } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { writeOnce } from "@fujie/kit/repeatable";
 import { subjectOf } from "@fujie/kit/serve";
 import type { Context } from "../context.ts";
 import { recordingRefusals } from "../refusals.ts";
-import { writeOnce } from "../repeatable.ts";
 import { readCalendar } from "./due.ts";
 import { assessmentKinds, hasOpenFindings } from "./rules.ts";
 import { findAssessment, insertAssessment, insertRemediation } from "./store.ts";

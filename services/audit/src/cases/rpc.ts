@@ -15,6 +15,7 @@ import {
 import { openPage, pageSize, type Queryable, signPage, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { writeOnce } from "@fujie/kit/repeatable";
 import { subjectOf } from "@fujie/kit/serve";
 import type { Context } from "../context.ts";
 import { BUNDLE_ENTRIES_MAX, bundleEntries } from "../documents/entry-bundle.ts";
@@ -22,7 +23,6 @@ import { newRecordSeal, openRecordSeal } from "../documents/sealed.ts";
 import { sha256, signDocument } from "../documents/signed.ts";
 import { publishedCheckpoint } from "../proofs/published-log.ts";
 import { recordingRefusals } from "../refusals.ts";
-import { writeOnce } from "../repeatable.ts";
 import { findEntries, noConditions } from "../search/search.ts";
 import {
   AUTHENTICATION_TYPES,

@@ -10,12 +10,12 @@ import {
 import { transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { writeOnce } from "@fujie/kit/repeatable";
 import { subjectOf } from "@fujie/kit/serve";
 import type { Context } from "../context.ts";
 import type { StoredEntry } from "../log/entry.ts";
 import { publishedCheckpoint } from "../proofs/published-log.ts";
 import { recordingRefusals } from "../refusals.ts";
-import { writeOnce } from "../repeatable.ts";
 import { approveExport, type ExportRow, findExport, finishExport, insertExport, readEntries } from "./store.ts";
 
 type ExportContext = Pick<Context, "db" | "ring" | "clock">;

@@ -22,6 +22,7 @@ import {
 import { openPage, pageSize, type Queryable, signPage, type Transaction, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { writeOnce } from "@fujie/kit/repeatable";
 import { subjectOf } from "@fujie/kit/serve";
 import type { Context } from "../context.ts";
 import { BUNDLE_ENTRIES_MAX, bundleEntries } from "../documents/entry-bundle.ts";
@@ -29,7 +30,6 @@ import { newRecordSeal, openRecordSeal } from "../documents/sealed.ts";
 import { sha256, signDocument } from "../documents/signed.ts";
 import { publishedCheckpoint } from "../proofs/published-log.ts";
 import { recordingRefusals } from "../refusals.ts";
-import { writeOnce } from "../repeatable.ts";
 import { countRead } from "../search/bulk.ts";
 import { requirePurpose } from "../search/question.ts";
 import { findEntries, noConditions, type Question } from "../search/search.ts";

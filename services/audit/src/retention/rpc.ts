@@ -10,10 +10,10 @@ import {
 import { openPage, pageSize, signPage, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { writeOnce } from "@fujie/kit/repeatable";
 import { subjectOf } from "@fujie/kit/serve";
 import type { Context } from "../context.ts";
 import { recordingRefusals } from "../refusals.ts";
-import { writeOnce } from "../repeatable.ts";
 import { findHoldToRelease, type HoldRow, pageHolds, placeHold, releaseHold } from "./store.ts";
 
 type HoldMethods = Pick<ServiceImpl<typeof RetentionService>, "placeHold" | "releaseHold" | "listHolds">;

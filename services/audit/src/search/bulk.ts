@@ -11,10 +11,10 @@ import {
 import { isUuid, type Transaction, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { writeOnce } from "@fujie/kit/repeatable";
 import { subjectOf } from "@fujie/kit/serve";
 import type { Context } from "../context.ts";
 import { recordingRefusals } from "../refusals.ts";
-import { writeOnce } from "../repeatable.ts";
 import { addUse, approveBulkRead, type BulkRead, findBulkRead, insertBulkRead, lockUse } from "./bulk-store.ts";
 import { questionBytes, readQuestion, requirePurpose } from "./question.ts";
 

@@ -19,13 +19,13 @@ import {
 import { type Transaction, transaction } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { runOnce } from "@fujie/kit/repeatable";
 import { publishAccount } from "../changes/publish.ts";
 import { withdrawConsentsOf } from "../consents/store.ts";
 import type { Context } from "../context.ts";
 import { voidEnrolments } from "../enrolments/store.ts";
 import { requireOperator } from "../operators/acting.ts";
 import { bumpPolicy } from "../policy/store.ts";
-import { runOnce } from "../repeatable.ts";
 import { refreshLevel } from "./level.ts";
 import type { AccountStateName } from "./rules.ts";
 import { activateAccount, lockAccount, setSuspended } from "./store.ts";

@@ -1,6 +1,11 @@
+import { ClaimType } from "@fujie/api/fujie/trust/v1/verification";
 import type { ClaimElements } from "@fujie/identity";
 
 export type ClaimTypeName = ClaimElements["type"];
+
+export function isClaimTypeName(name: string | undefined): name is ClaimTypeName {
+  return name !== undefined && name !== "UNSPECIFIED" && Object.hasOwn(ClaimType, name);
+}
 
 export interface Purpose {
   readonly purpose: string;

@@ -19,14 +19,14 @@ import { openPage, pageSize, signPage, transaction, uuidv7 } from "@fujie/kit/db
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { readUpdateMask } from "@fujie/kit/masks";
 import { recordEvent } from "@fujie/kit/record";
+import { runOnce } from "@fujie/kit/repeatable";
 import { publishApplication } from "../changes/publish.ts";
 import type { Context } from "../context.ts";
 import { issueEnrolment } from "../enrolments/issue.ts";
 import { requireOperator } from "../operators/acting.ts";
 import { bumpPolicy } from "../policy/store.ts";
 import { recordingRefusals } from "../refusals.ts";
-import { runOnce } from "../repeatable.ts";
-import { type Application, type ClaimTypeName, MUTABLE_FIELDS, type Purpose } from "./application.ts";
+import { type Application, type ClaimTypeName, isClaimTypeName, MUTABLE_FIELDS, type Purpose } from "./application.ts";
 import { applyUpdate, requireRegistrable } from "./rules.ts";
 import {
   findApplication,
@@ -40,19 +40,6 @@ import {
 const SCOPE = "registry.applications.write";
 const FIRST_ID = "00000000-0000-0000-0000-000000000000";
 const FIRST_REVISION = 1;
-
-const CLAIM_TYPE_NAMES: ReadonlyMap<ClaimType, ClaimTypeName> = new Map([
-  [ClaimType.PERSON_TWO_ELEMENT, "PERSON_TWO_ELEMENT"],
-  [ClaimType.LEGAL_PERSON, "LEGAL_PERSON"],
-  [ClaimType.LEGAL_REPRESENTATIVE, "LEGAL_REPRESENTATIVE"],
-  [ClaimType.PERSON_CARRIER, "PERSON_CARRIER"],
-  [ClaimType.PERSON_BANK_CARD, "PERSON_BANK_CARD"],
-  [ClaimType.PERSON_BANK_CARD_PHONE, "PERSON_BANK_CARD_PHONE"],
-  [ClaimType.PERSON_FACE, "PERSON_FACE"],
-  [ClaimType.CERTIFICATE_POSSESSION, "CERTIFICATE_POSSESSION"],
-  [ClaimType.DOCUMENT_VALIDITY, "DOCUMENT_VALIDITY"],
-  [ClaimType.GUARDIAN, "GUARDIAN"],
-]);
 
 export function applicationService(context: Context) {
   return {
@@ -140,11 +127,9 @@ function requireRate(ratePerSecond: number): number {
 }
 
 function requireClaimType(type: ClaimType, purposeIndex: number): ClaimTypeName {
-  const name = CLAIM_TYPE_NAMES.get(type);
-  if (name === undefined) {
-    throw fieldError("FIELD_INVALID", `purposes[${purposeIndex}].claim_types`, "holds an unknown claim type");
-  }
-  return name;
+  const name = ClaimType[type];
+  if (isClaimTypeName(name)) return name;
+  throw fieldError("FIELD_INVALID", `purposes[${purposeIndex}].claim_types`, "holds an unknown claim type");
 }
 
 async function changeApplication(context: Context, request: UpdateApplicationRequest, call: HandlerContext) {

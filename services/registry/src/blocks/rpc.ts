@@ -11,11 +11,11 @@ import {
 import { openPage, pageSize, signPage, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { runOnce } from "@fujie/kit/repeatable";
 import type { Context } from "../context.ts";
 import { requireOperator } from "../operators/acting.ts";
 import { bumpPolicy } from "../policy/store.ts";
 import { recordingRefusals } from "../refusals.ts";
-import { runOnce } from "../repeatable.ts";
 import { describeBlock } from "./describe.ts";
 import { requireNetwork } from "./network.ts";
 import { identifierMessage, RULES_MAX } from "./rules.ts";

@@ -12,11 +12,11 @@ import {
 import { openPage, pageSize, signPage, transaction } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { runOnce } from "@fujie/kit/repeatable";
 import type { Context } from "../context.ts";
 import { requireOperator } from "../operators/acting.ts";
 import { bumpPolicy } from "../policy/store.ts";
 import { recordingRefusals } from "../refusals.ts";
-import { runOnce } from "../repeatable.ts";
 import { requireSoundPolicy, requireSuccessor, spanOf } from "./rules.ts";
 import { decidePolicy, endPolicy, findLast, insertPolicy, lockPolicy, pagePolicies, setCaps } from "./store.ts";
 

@@ -16,6 +16,7 @@ import type { VerifyCertificateResponse } from "@fujie/api/fujie/trust/v1/eviden
 import { type Transaction, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { runOnce } from "@fujie/kit/repeatable";
 import { deriveLevel } from "../accounts/rules.ts";
 import { activateAccount, setLevel } from "../accounts/store.ts";
 import { publishAccount } from "../changes/publish.ts";
@@ -36,7 +37,6 @@ import {
   type Registration,
   setRegistrationState,
 } from "../registrations/store.ts";
-import { runOnce } from "../repeatable.ts";
 import { claimIdentifier, lockIdentifier } from "../subjects/store.ts";
 import { identifierDigests, openIdentity, sealForSubject } from "../subjects/vault.ts";
 import { type DecisionName, decisionMessage, isSameIdentifier, requireRecent, type SignedDecision } from "./rules.ts";

@@ -8,12 +8,12 @@ import {
 import { transaction } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { runOnce } from "@fujie/kit/repeatable";
 import { lockAccount } from "../accounts/store.ts";
 import type { Context } from "../context.ts";
 import { issueEnrolment } from "../enrolments/issue.ts";
 import { requireOperator } from "../operators/acting.ts";
 import { lockRegistration } from "../registrations/store.ts";
-import { runOnce } from "../repeatable.ts";
 import { findDecision } from "./store.ts";
 
 /** How long after his decision an operator may hand out another code: the person is still there, or back the same day. */

@@ -14,12 +14,12 @@ import {
 import { openPage, pageSize, signPage, type Transaction, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { runOnce } from "@fujie/kit/repeatable";
 import { publishOperator } from "../changes/publish.ts";
 import type { Context } from "../context.ts";
 import { isSameIdentifier } from "../counter/rules.ts";
 import { citizenIdOf, verifyCertificate } from "../gateway/ask.ts";
 import { recordingRefusals } from "../refusals.ts";
-import { runOnce } from "../repeatable.ts";
 import { identifierDigests } from "../subjects/vault.ts";
 import { requireOperator } from "./acting.ts";
 import { bindFirstAdministrators, isCeremonyCompleted, openCeremony } from "./ceremony.ts";

@@ -9,11 +9,11 @@ import {
 import { transaction } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { runOnce } from "@fujie/kit/repeatable";
 import { requireRealName } from "../accounts/acting.ts";
 import type { Context } from "../context.ts";
 import { endRolesIn } from "../delegation/end.ts";
 import { lockHeldRole } from "../delegation/store.ts";
-import { runOnce } from "../repeatable.ts";
 import { eraseSubjectAt, releaseIdentifiers } from "../subjects/store.ts";
 import { lockOrganisation, setOrganisationState } from "./store.ts";
 

@@ -12,13 +12,13 @@ import {
 import { isUuid, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { runOnce } from "@fujie/kit/repeatable";
 import { type Owners, subjectOf } from "@fujie/kit/serve";
 import { createNudge } from "@fujie/kit/timers";
 import { insertAccount } from "../accounts/store.ts";
 import type { Context } from "../context.ts";
 import { issueEnrolment } from "../enrolments/issue.ts";
 import { recordingRefusals } from "../refusals.ts";
-import { runOnce } from "../repeatable.ts";
 import { claimIdentifier } from "../subjects/store.ts";
 import { identifierDigests, storeIdentity } from "../subjects/vault.ts";
 import { requireAcceptance } from "./acceptance.ts";

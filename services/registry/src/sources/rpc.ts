@@ -29,12 +29,12 @@ import { parseUscc } from "@fujie/identity";
 import { openPage, pageSize, signPage, type Transaction, transaction, uuidv7 } from "@fujie/kit/db";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { recordEvent } from "@fujie/kit/record";
+import { runOnce } from "@fujie/kit/repeatable";
 import type { Context } from "../context.ts";
 import { requireOperator } from "../operators/acting.ts";
 import type { Operator } from "../operators/store.ts";
 import { bumpPolicy } from "../policy/store.ts";
 import { recordingRefusals } from "../refusals.ts";
-import { runOnce } from "../repeatable.ts";
 import { lacksOf, readReport, readTesterKey, requireEnablable, requireRange } from "./rules.ts";
 import {
   beginTest,

@@ -2,7 +2,7 @@
  * What time does by itself. Each task takes a bounded batch of due rows, skips those that another replica holds, and
  * may be repeated or killed at any point.
  */
-import { type PurgeTask, transaction } from "@fujie/kit/db";
+import { type SweepTask, transaction } from "@fujie/kit/db";
 import { recordEvent } from "@fujie/kit/record";
 import { purgeBlocks } from "../blocks/store.ts";
 import { purgeChallenges } from "../challenges/store.ts";
@@ -28,7 +28,7 @@ const CONSENT_HISTORY_MS = 3 * 365 * 24 * 60 * 60_000;
 const PROPOSAL_MEMORY_MS = 30 * 24 * 60 * 60_000;
 
 /** What changes something that others see. */
-export function changingSweeps(context: Context): Readonly<Record<string, PurgeTask>> {
+export function changingSweeps(context: Context): Readonly<Record<string, SweepTask>> {
   return {
     "registrations to ask about": (max) => askAgainAboutRegistrations(context, max),
     "organisations to ask about": (max) => askAgainAboutOrganisations(context, max),
@@ -40,7 +40,7 @@ export function changingSweeps(context: Context): Readonly<Record<string, PurgeT
 }
 
 /** What only takes room. */
-export function purges({ db, clock }: Pick<Context, "db" | "clock">): Readonly<Record<string, PurgeTask>> {
+export function purges({ db, clock }: Pick<Context, "db" | "clock">): Readonly<Record<string, SweepTask>> {
   const now = (): Date => new Date(clock.nowMs());
   return {
     enrolments: (max) => purgeEnrolments(db, now(), max),

@@ -62,25 +62,7 @@ const textsOf = {
   GUARDIAN: ["citizenId", "personName", "wardCitizenId", "wardName"],
 } as const satisfies { [T in ClaimTypeName]: readonly Exclude<keyof Extract<ClaimElements, { type: T }>, "type">[] };
 
-/** As the contract has them, in both directions. */
-export const wireClaimTypes = {
-  PERSON_TWO_ELEMENT: ClaimType.PERSON_TWO_ELEMENT,
-  LEGAL_PERSON: ClaimType.LEGAL_PERSON,
-  LEGAL_REPRESENTATIVE: ClaimType.LEGAL_REPRESENTATIVE,
-  PERSON_CARRIER: ClaimType.PERSON_CARRIER,
-  PERSON_BANK_CARD: ClaimType.PERSON_BANK_CARD,
-  PERSON_BANK_CARD_PHONE: ClaimType.PERSON_BANK_CARD_PHONE,
-  PERSON_FACE: ClaimType.PERSON_FACE,
-  CERTIFICATE_POSSESSION: ClaimType.CERTIFICATE_POSSESSION,
-  DOCUMENT_VALIDITY: ClaimType.DOCUMENT_VALIDITY,
-  GUARDIAN: ClaimType.GUARDIAN,
-} as const satisfies Record<ClaimTypeName, ClaimType>;
-
 export const claimTypeNames = Object.keys(textsOf).filter(isClaimTypeName);
-
-const namesByType: ReadonlyMap<ClaimType, ClaimTypeName> = new Map(
-  claimTypeNames.map((name) => [wireClaimTypes[name], name]),
-);
 
 export function isClaimTypeName(text: unknown): text is ClaimTypeName {
   return typeof text === "string" && Object.hasOwn(textsOf, text);
@@ -88,7 +70,8 @@ export function isClaimTypeName(text: unknown): text is ClaimTypeName {
 
 /** Undefined for a type that this release does not know. */
 export function claimTypeName(type: ClaimType): ClaimTypeName | undefined {
-  return namesByType.get(type);
+  const name = ClaimType[type];
+  return isClaimTypeName(name) ? name : undefined;
 }
 
 /**

@@ -16,7 +16,6 @@ import type { Clock } from "@fujie/kit/clock";
 import type { Ephemeral } from "@fujie/kit/ephemeral";
 import { backoffMs, type Timers } from "@fujie/kit/timers";
 import {
-  BrokenCircuitError,
   CircuitState,
   ConsecutiveBreaker,
   circuitBreaker,
@@ -152,7 +151,8 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
   const gate = createGate({ clock, limiter, queueMax: limits.queueMax, waitMsMax: limits.timeoutMs });
   const replicas = createReplicas(source.replicas ?? [source], { clock, ejectMs: limits.breakMs, random });
   const breaker = circuitBreaker(handleWhen(isAbsence), {
-    halfOpenAfter: limits.breakMs,
+    // `findOutWhenBack` alone waits, on our own timers, and alone tries.
+    halfOpenAfter: 0,
     breaker: eitherBreaker(
       new ConsecutiveBreaker(ABSENCES_MAX),
       new SamplingBreaker({
@@ -265,6 +265,8 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
     try {
       granted = await requireThere();
       await takeQuota(granted);
+      // Counting took a while: whoever goes on through an open breaker would be its trial.
+      requireClosed();
       startedMs = clock.nowMs();
       const free = source.priceFen === 0 && granted.ratePerSecond === 0 && granted.perDay === 0;
       return await breaker.execute(() =>
@@ -276,7 +278,7 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
         const untilMs = clock.nowMs() + (error.retryAfterMs ?? QUOTA_MS);
         overQuota = { untilMs, terms: startedMs === undefined ? granted : undefined };
       }
-      throw error instanceof BrokenCircuitError ? new SourceError("AWAY", "not called: it was away") : error;
+      throw error;
     } finally {
       gate.leave(startedMs === undefined ? undefined : { durationMs: clock.nowMs() - startedMs, dropped });
     }
@@ -285,12 +287,16 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
   /** The terms of a source that may be asked and is there, as far as we know. */
   async function requireThere(): Promise<SourceTerms> {
     if (inMaintenance()) throw new SourceError("AWAY", "announced maintenance");
-    if (breaker.state !== CircuitState.Closed) throw new SourceError("AWAY", "not called: it was away");
+    requireClosed();
     const granted = await terms(source.id).catch(noTerms);
     if (granted === undefined) throw new SourceError("AWAY", "not called: suspended");
     if (!isOverQuota(granted)) return granted;
     const retryAfterMs = overQuota.untilMs - clock.nowMs();
     throw new SourceError("LIMITED", "not called: over its quota", { retryAfterMs });
+  }
+
+  function requireClosed(): void {
+    if (breaker.state !== CircuitState.Closed) throw new SourceError("AWAY", "not called: it was away");
   }
 
   async function takeQuota(granted: SourceTerms): Promise<void> {

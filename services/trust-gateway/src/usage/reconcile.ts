@@ -1,8 +1,8 @@
 /**
- * What the ledger does by itself, in bounded batches: calls that nobody ended become unknown, unknown ones are cleared
+ * How calls are cleared up, in bounded batches: calls that nobody ended become unknown, unknown ones are cleared
  * up with their sources, and ended ones are added to their days. Every replica may do it at once.
  */
-import { type PurgeTask, transaction } from "@fujie/kit/db";
+import { type SweepTask, transaction } from "@fujie/kit/db";
 import type { Context } from "../context.ts";
 import { variantBizSeqs } from "../sources/population-base/rules.ts";
 import { LOOK_AFTER_MS, nextLookMs } from "./rules.ts";
@@ -16,7 +16,7 @@ const LOOKS_MAX = 16;
 
 type Reconciling = Pick<Context, "db" | "clock" | "log" | "policy" | "sources">;
 
-export function ledgerTasks(context: Reconciling): Readonly<Record<string, PurgeTask>> {
+export function clearingTasks(context: Reconciling): Readonly<Record<string, SweepTask>> {
   const { db, clock } = context;
   return {
     "calls left open": (max) => closeLeftCalls(db, clock.nowMs(), max),

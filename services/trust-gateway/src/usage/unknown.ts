@@ -1,11 +1,11 @@
 /** How long the oldest call has been in the ledger without anybody knowing what became of it: somebody may pay for it. */
 import type { Clock } from "@fujie/kit/clock";
-import type { Database, PurgeTask } from "@fujie/kit/db";
+import type { Database, SweepTask } from "@fujie/kit/db";
 import { oldestUnknownCall } from "./store.ts";
 
 export interface UnknownWatch {
   /** Looks again; every replica sees the same. */
-  readonly look: PurgeTask;
+  readonly look: SweepTask;
   /** Age of the oldest call of unknown outcome; 0 where there is none. */
   oldestSeconds(): number;
 }

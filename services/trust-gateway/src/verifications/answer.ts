@@ -3,7 +3,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import { type Receipt, ReceiptSchema } from "@fujie/api/fujie/trust/v1/verification";
 import { DomainError, type Reason } from "@fujie/kit/errors";
-import { recordRefusal } from "@fujie/kit/record";
+import { recordingRefusal } from "@fujie/kit/record";
 import { deadlineOf } from "@fujie/kit/serve";
 import type { Context } from "../context.ts";
 import type { Accepted, Asked } from "./accept.ts";
@@ -64,12 +64,13 @@ export async function awaitDecision(
   waitMs: number = WAIT_MS_MAX,
 ): Promise<KeptVerification> {
   const untilMs = context.clock.nowMs() + Math.min(waitMs, budgetOf(call));
+  using decision = context.decisions.follow(verificationId);
   for (;;) {
     const found = await readVerification(context.db, verificationId);
     if (found === undefined) throw new DomainError("OBJECT_FORBIDDEN");
     const leftMs = untilMs - context.clock.nowMs();
     if (found.state !== "PENDING" || leftMs <= 0 || call.signal.aborted) return found;
-    await context.decisions.wait(verificationId, Math.min(leftMs, LOOK_EVERY_MS), call.signal);
+    await decision.wait(Math.min(leftMs, LOOK_EVERY_MS), call.signal);
   }
 }
 
@@ -88,23 +89,21 @@ export function receiptOf(
 /** Faults of ours: nobody was refused. */
 const faults: ReadonlySet<Reason> = new Set<Reason>(["DEPENDENCY_UNAVAILABLE", "OVERLOADED", "INTERNAL"]);
 
-/** Runs the work of a handler; a refusal by a rule is recorded before it leaves. */
+/** Runs the work of a handler; whatever it refuses is recorded before it leaves. */
 export async function recordingRefusals<Result>(
   context: Pick<Context, "clock" | "ring" | "db">,
   call: HandlerContext,
   event: { readonly type: string; readonly purpose?: string },
   work: () => Promise<Result>,
 ): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof DomainError && !faults.has(error.reason)) {
-      // Which cap, or which block rule.
-      const details = error.subject === undefined ? {} : { refused_by: error.subject };
-      await recordRefusal(context, call, { ...event, reason: error.reason, details });
-    }
-    throw error;
-  }
+  // Which cap, or which block rule.
+  const refusedBy = (subject: string | undefined) => (subject === undefined ? {} : { refused_by: subject });
+  return recordingRefusal(
+    context,
+    call,
+    ({ reason, subject }) => (faults.has(reason) ? undefined : { ...event, details: refusedBy(subject) }),
+    work,
+  );
 }
 
 function budgetOf(call: HandlerContext): number {

@@ -1,26 +1,38 @@
 import type { Timers } from "@fujie/kit/timers";
 
-/** Who waits in this process for a verification to be decided. */
+/** Who waits in this process for verifications to be decided. */
 export interface Decisions {
-  /** Returns after `wake`, after `ms`, or when the signal is aborted, whichever is first. */
-  wait(verificationId: string, ms: number, signal: AbortSignal): Promise<void>;
+  /** Follows a verification from now on. To miss no decision, one follows first and reads the verification then. */
+  follow(verificationId: string): Follower;
   wake(verificationId: string): void;
 }
 
+export interface Follower extends Disposable {
+  /** Returns once it was woken since the last wait, after `ms`, or when the signal is aborted, whichever is first. */
+  wait(ms: number, signal: AbortSignal): Promise<void>;
+}
+
 export function createDecisions(timers: Timers): Decisions {
-  const waiting = new Map<string, Set<() => void>>();
+  const followers = new Map<string, Set<() => void>>();
   return {
-    wait: async (verificationId, ms, signal) => {
-      const early = new AbortController();
-      const wake = () => early.abort();
-      const others = waiting.get(verificationId) ?? new Set();
-      waiting.set(verificationId, others.add(wake));
-      await timers.sleep(ms, AbortSignal.any([early.signal, signal]));
-      others.delete(wake);
-      if (others.size === 0) waiting.delete(verificationId);
+    follow: (verificationId) => {
+      let woken = new AbortController();
+      const wake = () => woken.abort();
+      const others = followers.get(verificationId) ?? new Set();
+      followers.set(verificationId, others.add(wake));
+      return {
+        wait: async (ms, signal) => {
+          await timers.sleep(ms, AbortSignal.any([woken.signal, signal]));
+          woken = new AbortController();
+        },
+        [Symbol.dispose]: () => {
+          others.delete(wake);
+          if (others.size === 0) followers.delete(verificationId);
+        },
+      };
     },
     wake: (verificationId) => {
-      for (const wake of waiting.get(verificationId) ?? []) wake();
+      for (const wake of followers.get(verificationId) ?? []) wake();
     },
   };
 }

@@ -13,7 +13,6 @@ import {
   Verdict,
 } from "@fujie/api/fujie/source/v1/source";
 import type { ClaimElements } from "@fujie/identity";
-import type { ClaimTypeName } from "../../claims/rules.ts";
 import {
   ANSWER_AGE_MAX_MS,
   type Answer,
@@ -23,24 +22,9 @@ import {
   SourceError,
 } from "../source.ts";
 
-/** What sources answer: a certificate's possession is the CAs'. */
-type SourceClaimType = Exclude<ClaimTypeName, "CERTIFICATE_POSSESSION">;
-
-export const claimTypes: Readonly<Record<SourceClaimType, ClaimType>> = {
-  PERSON_TWO_ELEMENT: ClaimType.PERSON_TWO_ELEMENT,
-  LEGAL_PERSON: ClaimType.LEGAL_PERSON,
-  LEGAL_REPRESENTATIVE: ClaimType.LEGAL_REPRESENTATIVE,
-  PERSON_CARRIER: ClaimType.PERSON_CARRIER,
-  PERSON_BANK_CARD: ClaimType.PERSON_BANK_CARD,
-  PERSON_BANK_CARD_PHONE: ClaimType.PERSON_BANK_CARD_PHONE,
-  PERSON_FACE: ClaimType.PERSON_FACE,
-  DOCUMENT_VALIDITY: ClaimType.DOCUMENT_VALIDITY,
-  GUARDIAN: ClaimType.GUARDIAN,
-};
-
-/** Undefined for a claim that the contract does not have. */
+/** Undefined for a claim that the contract does not have: a certificate's possession is the CAs'. */
 export function claimTypeOf({ type }: ClaimElements): ClaimType | undefined {
-  return type === "CERTIFICATE_POSSESSION" ? undefined : claimTypes[type];
+  return type === "CERTIFICATE_POSSESSION" ? undefined : ClaimType[type];
 }
 
 const nothing = {

@@ -1,8 +1,10 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
-import { type OnceOptions, once, type Transaction } from "@fujie/kit/db";
-import { subjectOf } from "@fujie/kit/serve";
-import type { Context } from "./context.ts";
+import type { Clock } from "../clock/index.ts";
+import { type Database, type OnceOptions, once, type Transaction, transaction } from "../db/index.ts";
+import { subjectOf } from "../serve/index.ts";
+
+type Repeating = { readonly clock: Clock } & Readonly<Record<"ring", OnceOptions<DescMessage, DescMessage>["keys"]>>;
 
 interface RepeatableCall<Request extends DescMessage, Response extends DescMessage>
   extends Pick<OnceOptions<Request, Response>, "requestSchema" | "request" | "responseSchema" | "shownOnce"> {
@@ -14,7 +16,7 @@ interface RepeatableCall<Request extends DescMessage, Response extends DescMessa
  * first answer. What `run` returns is kept: a secret must not be part of it, unless `shownOnce` says so.
  */
 export async function runOnce<Request extends DescMessage, Response extends DescMessage>(
-  { ring, clock }: Pick<Context, "ring" | "clock">,
+  { ring, clock }: Repeating,
   tx: Transaction,
   call: HandlerContext,
   what: RepeatableCall<Request, Response>,
@@ -30,4 +32,14 @@ export async function runOnce<Request extends DescMessage, Response extends Desc
     clock,
   };
   return once(tx, options, run);
+}
+
+/** The same in a transaction of its own. */
+export async function writeOnce<Request extends DescMessage, Response extends DescMessage>(
+  context: Repeating & { readonly db: Database },
+  call: HandlerContext,
+  what: RepeatableCall<Request, Response>,
+  run: (tx: Transaction) => Promise<MessageShape<Response>>,
+): Promise<MessageShape<Response>> {
+  return transaction(context.db, (tx) => runOnce(context, tx, call, what, () => run(tx)));
 }
