@@ -259,10 +259,13 @@ async function* followTail(tail: Tail, at: Standing, over: AbortSignal): AsyncGe
 async function changeOf(tail: Tail, over: AbortSignal): Promise<void> {
   if (tail.closed || over.aborted) return;
   const { promise, resolve } = Promise.withResolvers<void>();
-  tail.waiting.add(resolve);
-  over.addEventListener("abort", () => resolve(), { once: true });
+  const wake = (): void => resolve();
+  tail.waiting.add(wake);
+  over.addEventListener("abort", wake);
   await promise;
-  tail.waiting.delete(resolve);
+  tail.waiting.delete(wake);
+  // A stream lives for days and waits ten times a second.
+  over.removeEventListener("abort", wake);
 }
 
 function wakeWatchers(tail: Tail): void {

@@ -1,4 +1,4 @@
-import type { Timers } from "@fujie/kit/timers";
+import { createNudge, type Timers } from "@fujie/kit/timers";
 
 /** Who waits in this process for verifications to be decided. */
 export interface Decisions {
@@ -16,17 +16,13 @@ export function createDecisions(timers: Timers): Decisions {
   const followers = new Map<string, Set<() => void>>();
   return {
     follow: (verificationId) => {
-      let woken = new AbortController();
-      const wake = () => woken.abort();
+      const { nudge, wait } = createNudge();
       const others = followers.get(verificationId) ?? new Set();
-      followers.set(verificationId, others.add(wake));
+      followers.set(verificationId, others.add(nudge));
       return {
-        wait: async (ms, signal) => {
-          await timers.sleep(ms, AbortSignal.any([woken.signal, signal]));
-          woken = new AbortController();
-        },
+        wait: (ms, signal) => wait(ms, timers, signal),
         [Symbol.dispose]: () => {
-          others.delete(wake);
+          others.delete(nudge);
           if (others.size === 0) followers.delete(verificationId);
         },
       };
