@@ -10,11 +10,12 @@
 
 import { randomInt } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { startThrowawayPostgres } from "../packages/embedded/src/testing.ts";
 import { scanForCanaries } from "./testing/canary-scan.ts";
 import { findTestFiles } from "./testing/discover.ts";
+import { longestFirst, rememberDurations } from "./testing/durations.ts";
 import { root } from "./testing/programs.ts";
 import { type FileResult, runTestFile } from "./testing/run-file.ts";
 import { staticChecks } from "./testing/static-checks.ts";
@@ -30,8 +31,8 @@ import {
   type Tally,
 } from "./testing/tally.ts";
 
-/** One more than the cores of the smallest machine: many tests wait for processes of theirs to start or to end. */
-const CONCURRENCY = 3;
+/** One more than the cores: many tests wait for processes of theirs. No more than one PostgreSQL has connections for. */
+const CONCURRENCY = Math.min(availableParallelism() + 1, 8);
 const FILE_TIMEOUT_MS = 240_000;
 const LONG_FILE_TIMEOUT_MS = 30 * 60_000;
 
@@ -93,7 +94,7 @@ async function runFiles(files: string[], plan: Plan, before: Tally, signal: Abor
   try {
     const env = { FUJIE_TEST_POSTGRES_URL: server.adminUrl, ...(plan.long ? { FUJIE_SEED: String(seed) } : {}) };
     const timeoutMs = plan.long ? LONG_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS;
-    const queue = [...files];
+    const queue = longestFirst(files);
     const results: FileResult[] = [];
     const work = async (): Promise<void> => {
       for (let file = queue.shift(); file !== undefined && !signal.aborted; file = queue.shift()) {
@@ -104,6 +105,7 @@ async function runFiles(files: string[], plan: Plan, before: Tally, signal: Abor
       }
     };
     await Promise.all(Array.from({ length: CONCURRENCY }, () => work()));
+    rememberDurations(results);
     return await scanObserved(observed, results.reduce(addFile, before));
   } finally {
     rmSync(observed, { recursive: true, force: true, maxRetries: 5 });

@@ -27,6 +27,8 @@ for (const name of wanted.length === 0 ? Object.keys(suites) : wanted) {
       ok,
     })),
   );
+  for (const { measure, notes = [] } of result.rows)
+    for (const note of notes) process.stdout.write(`${measure}: ${note}\n`);
   const results = new URL("../results/", import.meta.url);
   mkdirSync(results, { recursive: true });
   // A run of some rows must not pass for one of all.

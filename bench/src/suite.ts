@@ -13,6 +13,8 @@ export interface Row {
   readonly ok: boolean;
   /** What each round gave, where there were rounds. */
   readonly rounds?: readonly number[];
+  /** What helps to judge the value. */
+  readonly notes?: readonly string[];
 }
 
 export interface SuiteResult {
@@ -34,7 +36,7 @@ export function atMost(
   {
     bounds = "value",
     ...row
-  }: Pick<Row, "measure" | "value" | "unit" | "baseline"> & { readonly bounds?: "value" | "ratio" },
+  }: Pick<Row, "measure" | "value" | "unit" | "baseline" | "notes"> & { readonly bounds?: "value" | "ratio" },
 ): Row {
   const ratio = row.value / row.baseline;
   return { ...row, ratio, target, bound: "at most", ok: (bounds === "value" ? row.value : ratio) <= target };

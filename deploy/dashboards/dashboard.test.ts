@@ -97,6 +97,7 @@ function guardedSource() {
     {
       clock: systemClock,
       timers: systemTimers,
+      log: { warn: () => {} },
       stopping: new AbortController().signal,
       ephemeral: memoryEphemeral({ maxEntries: 1, clock: systemClock }),
       terms: async () => NO_LIMITS,

@@ -36,6 +36,8 @@ function environmentOf(objects: readonly KubernetesObject[], { template }: Pod):
 const secretValues: Readonly<Record<string, string>> = {
   FUJIE_DATABASE_URL: "postgres://runtime@db/fujie",
   FUJIE_MIGRATION_DATABASE_URL: "postgres://owner@db/fujie",
+  FUJIE_KEY_DATABASE_URL: "postgres://runtime@keys/fujie",
+  FUJIE_KEY_MIGRATION_DATABASE_URL: "postgres://owner@keys/fujie",
   FUJIE_REDIS_URL: "redis://cache",
 };
 
@@ -122,6 +124,10 @@ test("credentials come from existing Secrets: the owner's URL reaches the migrat
       ...(migrates
         ? { FUJIE_MIGRATION_DATABASE_URL: `fujie-${service}-database-owner/url` }
         : { FUJIE_REDIS_URL: "fujie-redis/url" }),
+      ...(service === "audit" ? { FUJIE_KEY_DATABASE_URL: "fujie-audit-keys-database/url" } : {}),
+      ...(service === "audit" && migrates
+        ? { FUJIE_KEY_MIGRATION_DATABASE_URL: "fujie-audit-keys-database-owner/url" }
+        : {}),
     });
     assert.equal(variables["FUJIE_ENVIRONMENT"], "production");
     assert.deepEqual(pod.template.spec?.containers[0]?.args, migrates ? ["migrate"] : undefined);

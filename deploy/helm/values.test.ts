@@ -24,7 +24,7 @@ const problems: Readonly<Record<string, { readonly values: object; readonly line
       networkPolicy: { postgres: { to: [] } },
       otlp: { endpoint: "https://collector:4317" },
       services: {
-        audit: { database: { secret: "" }, tls: { secret: "" } },
+        audit: { database: { secret: "" }, keyDatabase: { ownerSecret: "" }, tls: { secret: "" } },
         auth: { database: { ownerSecret: "" }, keysSecret: "" },
         registry: { database: { ownerSecret: "fujie-registry-database" }, replicas: 2 },
       },
@@ -35,6 +35,7 @@ const problems: Readonly<Record<string, { readonly values: object; readonly line
       "networkPolicy.postgres.to is empty: say where PostgreSQL is",
       "networkPolicy.otlp.to is empty: say where the collector is",
       "services.audit.database.secret is missing",
+      "services.audit.keyDatabase.ownerSecret is missing",
       "services.audit.tls.secret is missing: name a Secret or enable certManager",
       "services.auth.database.ownerSecret is missing",
       "services.auth.keysSecret is missing",
@@ -49,17 +50,24 @@ const problems: Readonly<Record<string, { readonly values: object; readonly line
       settings: { FUJIE_ENVIRONMENT: "sandbox" },
       services: {
         auth: { resources: { limits: { memory: "0.5G" } }, secretFiles: { keys: "other" }, image: { tag: "latest" } },
-        audit: { settings: { FUJIE_DATABASE_URL: "postgres://a:b@c/d" } },
+        audit: {
+          settings: { FUJIE_DATABASE_URL: "postgres://a:b@c/d", FUJIE_KEY_DATABASE_URL: "postgres://a:b@c/d" },
+          keyDatabase: { secret: "fujie-audit-database" },
+        },
+        registry: { keyDatabase: { secret: "a", key: "url", ownerSecret: "b", ownerKey: "url" } },
       },
     },
     lines: [
       "image.tag must not be latest: name a release",
       "networkPolicy.redis.to is empty: say where Redis is",
       "settings.FUJIE_ENVIRONMENT must not be set: the chart makes it from other values",
+      "services.audit.keyDatabase is the service's own database: keys must not be in its backups",
       "services.audit.settings.FUJIE_DATABASE_URL must not be set: a credential belongs in a Secret",
+      "services.audit.settings.FUJIE_KEY_DATABASE_URL must not be set: a credential belongs in a Secret",
       "services.auth.image.tag must not be latest: name a release",
       "services.auth.resources.limits.memory must be in whole Mi or Gi: the heap is cut to it",
       "services.auth.secretFiles.keys is a name that the chart uses",
+      "services.registry.keyDatabase is not for this service: audit keeps keys apart",
     ],
   },
   "a sandbox of many": {

@@ -1,6 +1,5 @@
 import { ConfigError, readConfig } from "./config.ts";
 import type { Log } from "./log.ts";
-import { startSandbox } from "./server.ts";
 
 const EXIT_CONFIG = 78;
 
@@ -23,6 +22,7 @@ async function main(): Promise<void> {
   });
   const config = readConfig(process.env);
   if (process.argv.includes("--check-config")) return;
+  const { startSandbox } = await import("./server.ts");
   await using _sandbox = await startSandbox({ ...config, log });
   await stopping;
   log.info({}, "the sandbox stops");

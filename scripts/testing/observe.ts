@@ -1,12 +1,22 @@
-// Loaded into every test process: keeps the addresses that its servers are asked for, and the errors that they answer
-// with, for the canary scan.
+// Loaded into every test process: keeps the addresses that its servers, the sandbox's included, are asked for, the errors
+// that they answer with, and the keys under which services keep what may be lost, for the canary scan.
 import { subscribe } from "node:diagnostics_channel";
 import { type IncomingMessage, ServerResponse } from "node:http";
 import { keepObserved } from "../../packages/embedded/src/observed.ts";
+import { KEYS_CHANNEL } from "../../packages/kit/src/ephemeral/ephemeral.ts";
 
 subscribe("http.server.request.start", (message) => {
   const { request } = message as { request: IncomingMessage };
   keepObserved("url", request.url ?? "");
+});
+
+const keys = new Set<string>();
+
+subscribe(KEYS_CHANNEL, (message) => {
+  const { key } = message as { key: string };
+  if (keys.has(key)) return;
+  keys.add(key);
+  keepObserved("ephemeral", key);
 });
 
 type Headers = Readonly<Record<string, unknown>>;

@@ -21,14 +21,15 @@ import { narrowEvent } from "../../../services/audit/src/events/narrow-event.ts"
 import { writeEntry } from "../../../services/audit/src/events/prepare-entry.ts";
 import { openNameNumbers } from "../../../services/audit/src/log/names.ts";
 import { openSequencer } from "../../../services/audit/src/log/sequencer.ts";
-import { createPartitions, namesIn, writeEntries } from "../../../services/audit/src/log/store.ts";
-import { migrationsDir } from "../../../services/audit/src/server.ts";
+import { createPartitions, insertionOf, namesIn } from "../../../services/audit/src/log/store.ts";
+import { keyMigrationsDir, migrationsDir } from "../../../services/audit/src/server.ts";
 import { openSubjectKeys } from "../../../services/audit/src/subjects/subject-keys.ts";
 
 const CALL_EVENTS = 200;
 const CALLS_OUT = 8;
 const BATCH = 400;
 export const ORIGIN = "bench.example";
+export const SERVICE = "bench";
 const silent = createLogger({ service: "audit", level: "error", destination: { write: () => {} } });
 
 export interface Stage extends AsyncDisposable {
@@ -57,19 +58,21 @@ export async function openStage(): Promise<Stage> {
   const ring = stack.use(openFileKeyRing(keys.keysDir("audit"), { service: "audit" }));
   const { db: sealedDb, url: sealedUrl } = await openBenchDatabase(stack);
   const { db: plainDb } = await openBenchDatabase(stack);
+  const { db: keyDb } = await openBenchDatabase(stack, { dir: keyMigrationsDir, withKit: false });
   await createPartitions(plainDb, 1, 2 ** 22);
-  const subjectKeys = openSubjectKeys({ db: sealedDb, ring, clock: systemClock });
+  const subjectKeys = openSubjectKeys({ db: sealedDb, keyDb, ring, clock: systemClock });
   const sequencer = stack.use(openSequencer({ db: sealedDb, ring, origin: ORIGIN, log: silent, timers: systemTimers }));
   while (!sequencer.isLeading()) await systemTimers.sleep(5);
   const appender = createAppender({ db: sealedDb, sequencer, subjectKeys });
   const names = openNameNumbers(plainDb);
   let inserted = 0;
   const insertPiece = async (piece: readonly Event[], begin: number): Promise<void> => {
-    const narrowed = piece.map((event, position) => narrowEvent(event, position, "bench"));
+    const narrowed = piece.map((event, position) => narrowEvent(event, position, SERVICE));
     const sealDetails = await subjectKeys.prepare(narrowed.map(({ keyOwner }) => keyOwner));
     const rows = narrowed.map((event) => ({ ...writeEntry(event, sealDetails), leafHash: new Uint8Array() }));
     const numbers = await names.of(namesIn(rows));
-    await transaction(plainDb, (tx) => writeEntries(tx, begin, rows, numbers));
+    // As ordinary programs do it: the commit goes after the answer.
+    await transaction(plainDb, (tx) => tx.query(insertionOf(begin, rows, numbers)));
   };
   const take = (count: number): number => {
     inserted += count;
@@ -82,7 +85,7 @@ export async function openStage(): Promise<Stage> {
     plainDb,
     ring,
     appender,
-    appendAll: (events) => inPieces(events, CALL_EVENTS, CALLS_OUT, (piece) => appender.append("bench", piece)),
+    appendAll: (events) => inPieces(events, CALL_EVENTS, CALLS_OUT, (piece) => appender.append(SERVICE, piece)),
     insertAll: (events) => {
       const begin = take(events.length);
       return inPieces(events, BATCH, 2, (piece, at) => insertPiece(piece, begin + at));
@@ -92,10 +95,13 @@ export async function openStage(): Promise<Stage> {
   };
 }
 
-async function openBenchDatabase(stack: AsyncDisposableStack): Promise<{ db: Database; url: string }> {
+async function openBenchDatabase(
+  stack: AsyncDisposableStack,
+  migrations: { readonly dir: string; readonly withKit?: boolean } = { dir: migrationsDir },
+): Promise<{ db: Database; url: string }> {
   const { ownerUrl, runtimeUrl, ...database } = await testDatabase();
   stack.defer(() => database[Symbol.asyncDispose]());
-  await migrate({ url: ownerUrl, dir: migrationsDir, runtimeRole: roleOf(runtimeUrl), log: silent });
+  await migrate({ url: ownerUrl, ...migrations, runtimeRole: roleOf(runtimeUrl), log: silent });
   const db = stack.use(openDatabase({ url: runtimeUrl, poolMax: 12, service: "audit" }));
   return { db, url: runtimeUrl };
 }

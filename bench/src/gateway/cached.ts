@@ -20,18 +20,28 @@ export async function measureCached(stage: Stage): Promise<Row[]> {
   for (const { inFlight, target } of targets) {
     const ours: number[] = [];
     const bare: number[] = [];
+    const [oursMicros, bareMicros]: [number[], number[]] = [[], []];
     const sides = [
       async () => {
+        const before = await stage.gateway.cpuMicros();
         const { perSecond, ends } = await stage.verify({ questions, calls: CALLS, inFlight });
         if (ends["VERIFIED"] !== CALLS) throw new Error(`not all were verified: ${JSON.stringify(ends)}`);
         ours.push(perSecond);
+        oursMicros.push(((await stage.gateway.cpuMicros()) - before) / CALLS);
       },
-      async () => void bare.push((await stage.bounce({ calls: CALLS, inFlight })).perSecond),
+      async () => {
+        const before = await stage.echo.cpuMicros();
+        bare.push((await stage.bounce({ calls: CALLS, inFlight })).perSecond);
+        bareMicros.push(((await stage.echo.cpuMicros()) - before) / CALLS);
+      },
     ];
     for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round += 1) {
       for (const side of round % 2 === 0 ? sides : sides.toReversed()) await side();
-      if (round < 0) [ours.length, bare.length] = [0, 0];
+      if (round < 0) for (const figures of [ours, bare, oursMicros, bareMicros]) figures.length = 0;
     }
+    // What the machine's other work and the scheduler do not touch: the processor time of a call.
+    const [oursCpu, bareCpu] = [median(oursMicros), median(bareMicros)];
+    console.log(`${inFlight} in flight, CPU of a call: ${oursCpu.toFixed(0)} µs against ${bareCpu.toFixed(0)} µs`);
     const ratios = ours.map((value, round) => value / (bare[round] ?? Number.NaN));
     const ratio = median(ratios);
     rows.push({

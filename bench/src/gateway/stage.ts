@@ -45,7 +45,8 @@ export interface Stage extends AsyncDisposable {
   readonly control: SandboxClient;
   readonly sandboxUrl: string;
   readonly sourcesFile: string;
-  readonly gateway: Subject;
+  /** `usage` is read after a collection on request. */
+  readonly gateway: Subject & { usage(options?: { readonly gc: boolean }): Promise<Usage> };
   readonly echo: Subject;
   /** Events that the audit log has taken. */
   events(): number;
@@ -64,8 +65,14 @@ export interface Stage extends AsyncDisposable {
 /** A server of a process of its own. */
 export interface Subject {
   readonly port: number;
-  /** Its CPU time so far, and its memory, after a collection on request. */
-  usage(options?: { readonly gc: boolean }): Promise<{ cpuMicros: number; heapUsed: number; rss: number }>;
+  /** Its CPU time so far. */
+  cpuMicros(): Promise<number>;
+}
+
+export interface Usage {
+  readonly cpuMicros: number;
+  readonly heapUsed: number;
+  readonly rss: number;
 }
 
 function verificationClient(options: Parameters<typeof connectPeer>[0]) {
@@ -175,8 +182,12 @@ export async function openStage(
     control: sandboxClient(sandboxUrl),
     sandboxUrl,
     sourcesFile: edited,
-    gateway: { port: ports.grpcPort, usage: ({ gc } = { gc: false }) => gateway.ask(gc ? "gc" : "") },
-    echo: { port: echoPort, usage: () => Promise.reject(new Error("not measured")) },
+    gateway: {
+      port: ports.grpcPort,
+      cpuMicros: async () => (await gateway.ask<Usage>("")).cpuMicros,
+      usage: ({ gc } = { gc: false }) => gateway.ask(gc ? "gc" : ""),
+    },
+    echo: { port: echoPort, cpuMicros: () => echo.ask("") },
     events: () => taken.events,
     putPolicy,
     verifications: () => verificationClient(peer),

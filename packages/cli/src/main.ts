@@ -1,12 +1,6 @@
 #!/usr/bin/env node
 /** `fujie`: the platform's command line. Each command is a module of its own; this file only chooses. */
-import { runAudit } from "./commands/audit.ts";
-import { runConform } from "./commands/conform.ts";
-import { runReceipt } from "./commands/receipt.ts";
-import { runToken } from "./commands/token.ts";
-import { runUp } from "./commands/up.ts";
 import { UsageError } from "./commands/usage.ts";
-import { runVerify } from "./commands/verify.ts";
 
 const HELP = `fujie: the command line of the identity platform Fujie (符节)
 
@@ -56,13 +50,14 @@ const HELP = `fujie: the command line of the identity platform Fujie (符节)
 
 type Command = (args: readonly string[]) => Promise<number>;
 
+/** Each loads what it needs itself: a signature is checked without the platform. */
 const commands: Readonly<Record<string, Command>> = {
-  up: runUp,
-  token: runToken,
-  verify: runVerify,
-  receipt: runReceipt,
-  conform: runConform,
-  audit: runAudit,
+  up: async (args) => (await import("./commands/up.ts")).runUp(args),
+  token: async (args) => (await import("./commands/token.ts")).runToken(args),
+  verify: async (args) => (await import("./commands/verify.ts")).runVerify(args),
+  receipt: async (args) => (await import("./commands/receipt.ts")).runReceipt(args),
+  conform: async (args) => (await import("./commands/conform.ts")).runConform(args),
+  audit: async (args) => (await import("./commands/audit.ts")).runAudit(args),
   help: async () => {
     process.stdout.write(HELP);
     return 0;

@@ -2,7 +2,7 @@ import { appendFileSync } from "node:fs";
 import { createServer, type ServerHttp2Session } from "node:http2";
 import { join } from "node:path";
 
-export type ObservedKind = "log" | "metrics" | "telemetry" | "url" | "error";
+export type ObservedKind = "log" | "metrics" | "telemetry" | "url" | "error" | "ephemeral";
 
 /**
  * Keeps something that services let others see, for the canary scan at the end of `npm test`, which looks for people in

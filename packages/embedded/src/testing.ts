@@ -26,10 +26,11 @@ export type TestDatabase = AsyncDisposable & {
 
 /**
  * A fresh, empty database with its two roles. It lives on the server of `FUJIE_TEST_POSTGRES_URL` (a superuser's URL,
- * set by `npm test`), else on a private server in a temporary folder; both are removed at disposal.
+ * set by `npm test`), else on a private server in a temporary folder; both are removed at disposal. `alone`: always on a
+ * private server, for tests of what waits for the oldest running transaction: that counts those of all its databases.
  */
-export async function testDatabase(t?: Cleanup): Promise<TestDatabase> {
-  const server = await findServer();
+export async function testDatabase(t?: Cleanup, options: { readonly alone?: boolean } = {}): Promise<TestDatabase> {
+  const server = await (options.alone === true ? startThrowawayPostgres() : findServer());
   const name = `test_${randomBytes(8).toString("hex")}`;
   const owner = { role: `${name}_owner`, password: randomBytes(12).toString("hex") };
   const runtime = { role: `${name}_runtime`, password: randomBytes(12).toString("hex") };

@@ -25,10 +25,11 @@ test("a feed crosses services by mutual TLS, signed by the bundle's keys, and su
   const authority = await createLocalCa(join(dir, "ca"));
   const identityOf = async (service: string) =>
     loadIdentity(await authority.issueService(service, { hosts: ["127.0.0.1"] }));
-  const { db } = await openKitDatabase(t, {
+  const applying = {
     "0001-applied.sql": `CREATE TABLE applied (n serial PRIMARY KEY, event text);
       GRANT SELECT, INSERT ON applied TO :"runtime_role"; GRANT USAGE ON SEQUENCE applied_n_seq TO :"runtime_role"`,
-  });
+  };
+  const { db } = await openKitDatabase(t, applying, { alone: true });
   const put = (name: string) =>
     transaction(db, (tx) =>
       publish(tx, "registry.accounts", create(AnySchema, { typeUrl: "type.test/x", value: Buffer.from(name) })),

@@ -28,6 +28,7 @@ export function fuseDatabase(db: Database, fuse: Fuse): Database {
   return {
     ...db,
     query: (statement) => fuse.step(() => db.query(statement)),
+    copyOut: (statement) => fuse.step(() => db.copyOut(statement)),
     connect: async () => {
       // A connection persists nothing: killed before or after is the same, and nobody would give it back.
       await fuse.step(async () => {});
@@ -40,6 +41,7 @@ function fuseConnection(connection: Connection, fuse: Fuse): Connection {
   return {
     query: (statement) => fuse.step(() => connection.query(statement)),
     command: (text) => fuse.step(() => connection.command(text)),
+    copyOut: (statement) => fuse.step(() => connection.copyOut(statement)),
     // The connection of a killed process ends.
     release: (broken) => connection.release(broken === true || fuse.isBlown()),
   };

@@ -17,9 +17,13 @@ export interface KitDatabase {
   readonly runtimeUrl: string;
 }
 
-/** A fresh database with the kit's tables, and the tables of `service` if given. */
-export async function openKitDatabase(t: Cleanup, service: Record<string, string> = {}): Promise<KitDatabase> {
-  const { ownerUrl, runtimeUrl } = await testDatabase(t);
+/** A fresh database with the kit's tables, and the tables of `service` if given; `alone` on its server. */
+export async function openKitDatabase(
+  t: Cleanup,
+  service: Record<string, string> = {},
+  options: { readonly alone?: boolean } = {},
+): Promise<KitDatabase> {
+  const { ownerUrl, runtimeUrl } = await testDatabase(t, options);
   const dir = await migrationFolder(t, service);
   await migrate({ url: ownerUrl, dir, runtimeRole: roleOf(runtimeUrl), log: silentLog });
   const db = openTestDatabase(t, runtimeUrl);

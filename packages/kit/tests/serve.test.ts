@@ -298,6 +298,8 @@ async function postJson(path: string, body: string | Buffer, headers: Record<str
         host: "127.0.0.1",
         method: "POST",
         path,
+        // A kept connection may be closed by the server just as it is used again.
+        agent: false,
         headers: { "content-type": "application/json", ...headers },
       },
       (response) => {

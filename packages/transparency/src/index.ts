@@ -1,5 +1,6 @@
 export * from "./add-checkpoint.ts";
 export * from "./batch.ts";
+export * from "./bulk.ts";
 export * from "./canonical.ts";
 export * from "./checkpoint.ts";
 export * from "./commitment.ts";

@@ -14,12 +14,15 @@ const ORDER = 0xfffffffeffffffffffffffffffffffff7203df6b21c6052b53bbf40939d54123
 /** A sequence of two integers of 33 bytes, each part after its tag and length. */
 const SIGNATURE_BYTES_MAX = 2 + 2 * (2 + 33);
 
+/** A small table takes as long as two plain checks, and makes each three times as fast; a larger one gains no more. */
+const WINDOW_BITS = 4;
+
 /** Checks one signature; never throws on a bad one. */
 export type VerifySm2 = (message: Uint8Array, signature: Uint8Array) => boolean;
 
 /**
- * A verifier for one uncompressed public key (0x04 ‖ X ‖ Y). Its table is computed at first use and makes each
- * check about six times faster. Throws FormatError unless the key is a point of the curve.
+ * A verifier for one uncompressed public key (0x04 ‖ X ‖ Y). Its small table is computed at first use and makes each
+ * check about three times faster. Throws FormatError unless the key is a point of the curve.
  */
 export function createSm2Verifier(publicKey: Uint8Array, userId: string = SM2_USER_ID): VerifySm2 {
   const keyHex = toHex(publicKey);
@@ -29,7 +32,7 @@ export function createSm2Verifier(publicKey: Uint8Array, userId: string = SM2_US
   return (message, signature) => {
     // The library skips trailing bytes and odd encodings: only the one right encoding may reach it.
     if (!isCanonicalSignature(signature)) return false;
-    point ??= sm2.precomputePublicKey(keyHex);
+    point ??= sm2.precomputePublicKey(keyHex, WINDOW_BITS);
     try {
       return sm2.doVerifySignature(message, toHex(signature), point, { hash: true, der: true, userId });
     } catch {

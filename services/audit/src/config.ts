@@ -10,7 +10,14 @@ import {
 } from "@fujie/kit/config";
 import { readWitnessesFile, WitnessesFileError } from "./witnessing/witnesses-file.ts";
 
-const settings = {
+const postgres = ["postgres", "postgresql"] as const;
+
+export const settings = {
+  keyDatabaseUrl: url({ protocols: postgres }).doc(
+    "The database of the wrapped keys of details, apart from the service's own as its backups are; as its runtime role.",
+  ),
+  keyMigrationDatabaseUrl: url({ protocols: postgres }).optional().doc("The same as its owner; only for `migrate`."),
+  keyDatabasePoolMax: integer({ min: 1, max: 500 }).default("8").doc("Connections to the key database at most."),
   logOrigin: text({
     // A C2SP origin: a URL without a scheme, and usable as the name of a key.
     pattern: /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?:\/[A-Za-z0-9._~-]+)*$/,
@@ -42,6 +49,9 @@ const settings = {
 } as const;
 
 export interface Config extends CommonConfig {
+  readonly keyDatabaseUrl: string;
+  readonly keyMigrationDatabaseUrl: string | undefined;
+  readonly keyDatabasePoolMax: number;
   readonly logOrigin: string;
   readonly authorityUrl: string | undefined;
   readonly authorityKeyFile: string | undefined;
@@ -54,7 +64,19 @@ export interface Config extends CommonConfig {
 
 /** Throws ConfigError that names every setting that is missing, unknown or malformed. */
 export function readAuditConfig(env: NodeJS.ProcessEnv): Config {
-  return readServiceConfig(env, settings, [checkWitnesses]);
+  return readServiceConfig(env, settings, [checkWitnesses, checkKeyDatabase]);
+}
+
+type Databases = Pick<Config, "environment" | "databaseUrl" | "keyDatabaseUrl">;
+
+/** A backup of a server holds all its databases: keys beside what they open would come back with it. */
+function checkKeyDatabase({ environment, databaseUrl, keyDatabaseUrl }: Databases): readonly ConfigProblem[] {
+  const [own, keys] = [new URL(databaseUrl), new URL(keyDatabaseUrl)];
+  const isSameServer = own.hostname === keys.hostname && (own.port || "5432") === (keys.port || "5432");
+  const isSame = isSameServer && (environment === "production" || own.pathname === keys.pathname);
+  if (!isSame) return [];
+  const problem = "must be another database than FUJIE_DATABASE_URL, and in production on another server";
+  return [{ name: "FUJIE_KEY_DATABASE_URL", problem }];
 }
 
 function checkWitnesses({ witnessesFile }: Pick<Config, "witnessesFile">): readonly ConfigProblem[] {

@@ -19,6 +19,8 @@ export interface Context {
   readonly authority: Authority;
   readonly log: Logger;
   readonly db: Database;
+  /** The wrapped keys of details, apart from the log. */
+  readonly keyDb: Database;
   readonly ring: KeyRing;
   readonly subjectKeys: SubjectKeys;
   readonly sequencer: Sequencer;

@@ -13,6 +13,7 @@ import { REPORT_WITHIN_MS } from "./incidents/rules.ts";
 import { HOUR_MS } from "./search/bulk.ts";
 import { purgeUses } from "./search/bulk-store.ts";
 import { publishStatistics } from "./statistics/publish.ts";
+import { moveKeys } from "./subjects/move-keys.ts";
 
 const EVERY_MS = 5_000;
 const BATCH_MAX = 1_000;
@@ -36,6 +37,7 @@ export function startDuties(runtime: Pick<Runtime, "use" | "telemetry" | "timers
     statistics: (max) => publishStatistics(context, Math.min(max, 31)),
     calendar: () => calendar.tick(),
     "counted reads": (max) => purgeUses(db, clock.nowMs() - HOUR_MS, max),
+    "moved keys": (max) => moveKeys(context, max),
     "counted activity": (max) => purgeActorDays(db, dayOf(keptFromMs(clock.nowMs())), max),
   };
   const leading = (task: SweepTask): SweepTask => {

@@ -8,12 +8,12 @@ import { LogService } from "@fujie/api/fujie/audit/v1/log";
 import { ReconciliationService } from "@fujie/api/fujie/audit/v1/reconciliation";
 import { RetentionService } from "@fujie/api/fujie/audit/v1/retention";
 import { StatisticsService } from "@fujie/api/fujie/audit/v1/statistics";
-import { startSweeps } from "@fujie/kit/db";
+import { openDatabase, schemaReadiness, startSweeps } from "@fujie/kit/db";
 import type { KeyRing } from "@fujie/kit/keys";
 import type { Deliver } from "@fujie/kit/outbox";
 import { auditDestination } from "@fujie/kit/record";
 import { openRuntime, type Runtime, type RuntimeOverrides, serve } from "@fujie/kit/runtime";
-import { handler, type RunningServer } from "@fujie/kit/serve";
+import { handler, type ReadinessCheck, type RunningServer } from "@fujie/kit/serve";
 import { analysisService } from "./analysis/rpc.ts";
 import { calendarService } from "./calendar/rpc.ts";
 import { caseService } from "./cases/rpc.ts";
@@ -42,9 +42,13 @@ import { startWitnessing } from "./witnessing/follow-up.ts";
 import { readWitnessesFile } from "./witnessing/witnesses-file.ts";
 
 export const migrationsDir = join(import.meta.dirname, "../migrations");
+/** Of the key database. */
+export const keyMigrationsDir = join(import.meta.dirname, "../migrations-keys");
 
 /** The newest migration that this release uses. */
-const SCHEMA_AT_LEAST = 4;
+const SCHEMA_AT_LEAST = 5;
+const KEY_SCHEMA_AT_LEAST = 1;
+const ERASURES_EVERY_MS = 60_000;
 const RETENTION_EVERY_MS = 60_000;
 /** 32 MiB at most. */
 const TILES_CACHED_MAX = 4_096;
@@ -75,6 +79,7 @@ export async function startAudit(config: Config, overrides: Overrides = {}): Pro
     observe(runtime, context);
     witness(runtime, context, config);
     retain(runtime, context, config);
+    replayErasures(runtime, context);
     const duties = startDuties(runtime, context);
     const server = await serve(runtime, {
       handlers: [
@@ -90,7 +95,10 @@ export async function startAudit(config: Config, overrides: Overrides = {}): Pro
       ],
       mountHttp: serveStatistics(context, serveTiles(context)),
       schemaAtLeast: SCHEMA_AT_LEAST,
-      ready: [{ name: "sequencer", isReady: () => context.sequencer.isLeading() }],
+      ready: [
+        { name: "sequencer", isReady: () => context.sequencer.isLeading() },
+        seenOnce({ ...schemaReadiness(context.keyDb, KEY_SCHEMA_AT_LEAST), name: "key-schema" }),
+      ],
       limits: { receiveBytesMax: RECEIVE_BYTES_MAX },
     });
     return { ...server, ...duties };
@@ -101,8 +109,16 @@ export async function startAudit(config: Config, overrides: Overrides = {}): Pro
 }
 
 function openContext(runtime: Runtime, config: Config, overrides: Overrides): Context {
-  const { db, ring, clock, timers, log } = runtime;
+  const { db, ring, clock, timers, log, telemetry } = runtime;
   const { partitionEntries } = overrides;
+  const keyDb = runtime.use(
+    openDatabase({
+      url: config.keyDatabaseUrl,
+      poolMax: config.keyDatabasePoolMax,
+      service: "audit-keys",
+      telemetry,
+    }),
+  );
   const sequencer = runtime.use(
     openSequencer({
       db,
@@ -114,7 +130,7 @@ function openContext(runtime: Runtime, config: Config, overrides: Overrides): Co
       ...(partitionEntries === undefined ? {} : { partitionEntries }),
     }),
   );
-  const subjectKeys = openSubjectKeys({ db, ring, clock });
+  const subjectKeys = openSubjectKeys({ db, keyDb, ring, clock });
   const appender = createAppender({ db, sequencer, subjectKeys });
   const { logOrigin, readEntriesPerHour } = config;
   const authority = openAuthority(config);
@@ -125,6 +141,7 @@ function openContext(runtime: Runtime, config: Config, overrides: Overrides): Co
     authority,
     log,
     db,
+    keyDb,
     ring,
     subjectKeys,
     sequencer,
@@ -177,4 +194,25 @@ function retain({ use, log, timers }: Runtime, context: Context, config: Config)
   const sweep = createRetentionSweep(context, { months, exportedOnly });
   const retention = async () => (context.sequencer.isLeading() ? sweep() : 0);
   use(startSweeps({ tasks: { retention }, everyMs: RETENTION_EVERY_MS, batchMax: 1, log, timers }));
+}
+
+/** Carries out erasures that a restored key database forgot, on every replica: each reads details. */
+function replayErasures({ use, log, timers }: Runtime, { subjectKeys }: Context): void {
+  const erasures = async () => {
+    await subjectKeys.replayErasures();
+    return 0;
+  };
+  use(startSweeps({ tasks: { erasures }, everyMs: ERASURES_EVERY_MS, batchMax: 1, log, timers }));
+}
+
+/** A pod that never saw the key database takes no traffic; one that has goes on without it, since proofs need none. */
+function seenOnce(check: ReadinessCheck): ReadinessCheck {
+  let seen = false;
+  return {
+    name: check.name,
+    isReady: async () => {
+      seen ||= await check.isReady();
+      return seen;
+    },
+  };
 }

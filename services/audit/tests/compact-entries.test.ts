@@ -44,7 +44,7 @@ async function sealEntries(log: TestLog): Promise<StoredEntry[]> {
   ]);
   const digest = digestOfEnded([{ begin: 0, end: WIDTH }]);
   await appender.append("audit", [makeEvent({ type: DROPPED_TYPE, digest })]);
-  await openSubjectKeys({ db: log.db, ring: log.ring, clock: systemClock }).erase("account-erased");
+  await openSubjectKeys({ ...log, clock: systemClock }).erase("account-erased");
   const size = WIDTH + 274;
   const stored = Array.from({ length: size - WIDTH }, (_, at) => findStoredEntry(log.db, WIDTH + at));
   return (await Promise.all(stored)).flatMap((entry) => entry ?? []);
@@ -94,7 +94,7 @@ async function openOldDatabase(t: Cleanup, log: TestLog, entries: readonly Store
     cpSync(join(migrationsDir, file), join(folder, file));
   await migrateWith(folder);
   await superuser.query(`SELECT audit.ensure_entry_partitions(${4 * WIDTH}, ${WIDTH})`);
-  const tables = ["event", "tile", "head", "checkpoint", "tally", "subject_key"];
+  const tables = ["event", "tile", "head", "checkpoint", "tally"];
   await transaction(superuser, async (tx) => {
     await tx.query("SET LOCAL session_replication_role = replica");
     const insert = (table: string, rows: unknown) =>

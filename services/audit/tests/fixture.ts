@@ -24,7 +24,7 @@ import { readAuditConfig } from "../src/config.ts";
 import { type Appender, createAppender } from "../src/events/appender.ts";
 import { checkpointVerifiers, verifyLog } from "../src/log/index.ts";
 import { openSequencer, type Sequencer, type SequencerOptions } from "../src/log/sequencer.ts";
-import { migrationsDir, type Overrides, type RunningAudit, startAudit } from "../src/server.ts";
+import { keyMigrationsDir, migrationsDir, type Overrides, type RunningAudit, startAudit } from "../src/server.ts";
 import { openSubjectKeys, type SubjectKeys } from "../src/subjects/subject-keys.ts";
 import { tilesOf } from "../src/tiles/read-tiles.ts";
 import { startWitnessing, type Witnessing } from "../src/witnessing/follow-up.ts";
@@ -59,7 +59,9 @@ export function temporaryFolder(t: Cleanup): string {
 /** A log's database, keys and verifiers, with nothing running on it yet. */
 export interface TestLog {
   readonly db: Database;
+  readonly keyDb: Database;
   readonly database: TestDatabase;
+  readonly keyDatabase: TestDatabase;
   readonly folder: string;
   readonly keys: Provisioned;
   readonly ring: KeyRing;
@@ -76,15 +78,9 @@ export async function openTestLog(t: Cleanup): Promise<TestLog> {
   const disposers: AsyncDisposable[] = [];
   t.after(async () => {
     for (const each of disposers) await each[Symbol.asyncDispose]();
-    await database[Symbol.asyncDispose]();
+    await Promise.all([database, keyDatabase].map((each) => each[Symbol.asyncDispose]()));
   });
-  const database = await testDatabase();
-  await migrate({
-    url: database.ownerUrl,
-    dir: migrationsDir,
-    runtimeRole: roleOf(database.runtimeUrl),
-    log: silent,
-  });
+  const [database, keyDatabase] = await Promise.all([migratedDatabase(migrationsDir, true), openKeyDatabase()]);
   const open = (url: string): Database => {
     const db = openDatabase({ url, poolMax: 8, service: "audit" });
     disposers.push(db);
@@ -93,7 +89,9 @@ export async function openTestLog(t: Cleanup): Promise<TestLog> {
   const signedRoots = new Map<number, string>();
   return {
     db: open(database.runtimeUrl),
+    keyDb: open(keyDatabase.runtimeUrl),
     database,
+    keyDatabase,
     folder,
     keys,
     ring: watchSignatures(ring, signedRoots),
@@ -101,6 +99,16 @@ export async function openTestLog(t: Cleanup): Promise<TestLog> {
     signedRoots,
     superuser: () => open(database.url),
   };
+}
+
+/** A key database with its schema. */
+export const openKeyDatabase = (): Promise<TestDatabase> => migratedDatabase(keyMigrationsDir, false);
+
+async function migratedDatabase(dir: string, withKit: boolean): Promise<TestDatabase> {
+  const database = await testDatabase();
+  const runtimeRole = roleOf(database.runtimeUrl);
+  await migrate({ url: database.ownerUrl, dir, runtimeRole, withKit, log: silent });
+  return database;
 }
 
 function watchSignatures(ring: KeyRing, roots: Map<number, string>): KeyRing {
@@ -127,10 +135,10 @@ export function openWriter(
   log: TestLog,
   options: Partial<SequencerOptions> & { eventsMax?: number; bytesMax?: number } = {},
 ): Writer {
-  const { db, ring } = log;
+  const { db, keyDb, ring } = log;
   const { eventsMax, bytesMax, ...overrides } = options;
   const sequencer = openSequencer({ db, ring, origin: ORIGIN, log: silent, timers: systemTimers, ...overrides });
-  const subjectKeys = openSubjectKeys({ db, ring, clock: systemClock });
+  const subjectKeys = openSubjectKeys({ db, keyDb, ring, clock: systemClock });
   const appender = createAppender({
     db,
     sequencer,
@@ -244,6 +252,7 @@ export async function environmentOf(log: TestLog): Promise<Record<string, string
     FUJIE_TLS_KEY_FILE: identity.keyFile,
     FUJIE_TLS_CA_FILE: ca.caFile,
     FUJIE_DATABASE_URL: log.database.runtimeUrl,
+    FUJIE_KEY_DATABASE_URL: log.keyDatabase.runtimeUrl,
     FUJIE_ISSUER: ISSUER,
     FUJIE_KEYS_DIR: log.keys.keysDir("audit"),
     FUJIE_KEY_BUNDLE_FILE: log.keys.bundleFile,

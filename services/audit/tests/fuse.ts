@@ -28,6 +28,7 @@ export function fuseDatabase(db: Database, fuse: Fuse): Database {
   return {
     ...db,
     query: (statement) => fuse.step(() => db.query(statement)),
+    copyOut: (statement) => fuse.step(() => db.copyOut(statement)),
     connect: async () => {
       const connection = await db.connect();
       return fuseConnection(connection, fuse);
@@ -39,6 +40,7 @@ function fuseConnection(connection: Connection, fuse: Fuse): Connection {
   return {
     query: (statement) => fuse.step(() => connection.query(statement)),
     command: (text) => fuse.step(() => connection.command(text)),
+    copyOut: (statement) => fuse.step(() => connection.copyOut(statement)),
     // What is cut off leaves its connection behind.
     release: (broken) => connection.release(broken === true || fuse.isBlown()),
   };

@@ -229,7 +229,7 @@ test("entries that a superuser removes and marks as ended are found: the log hol
   const run = transaction(superuser, async (tx) => {
     await tx.query("DROP TABLE audit.entry_0000000000000512");
     await tx.query("UPDATE audit.entry_range SET dropped_at_ms = 1 WHERE begin_index = 512");
-    const db = { ...superuser, query: tx.query };
+    const db = { ...superuser, query: tx.query, copyOut: tx.copyOut };
     const { findings } = await verifyLog({ db, origin: ORIGIN, verifiers: log.verifiers });
     assert.deepEqual(findings, [{ kind: "DROP_UNRECORDED" }]);
     throw undo;

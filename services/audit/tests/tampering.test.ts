@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { before, test } from "node:test";
-import { type Database, transaction } from "@fujie/kit/db";
+import { type Database, openDatabase, transaction } from "@fujie/kit/db";
 import { openFileKeyRing } from "@fujie/kit/keys";
 import { entryLeafHash, root } from "@fujie/transparency";
 import { runAudit } from "../../../packages/cli/src/commands/audit.ts";
 import { signCheckpoint } from "../src/log/checkpoints.ts";
+import { openEventIds } from "../src/log/event-ids.ts";
 import type { Finding } from "../src/log/index.ts";
 import { verifyLog } from "../src/log/index.ts";
 import { readNames } from "../src/log/names.ts";
@@ -64,7 +65,7 @@ async function findingsAfter(
   const run = transaction(superuser, async (tx) => {
     await tx.query("SET LOCAL session_replication_role = replica");
     for (const change of changes) await tx.query(change);
-    const db = { ...superuser, query: tx.query };
+    const db = { ...superuser, query: tx.query, copyOut: tx.copyOut };
     ({ findings } = await verifyLog({ db, origin: ORIGIN, verifiers: log.verifiers, remembered }));
     throw undo;
   });
@@ -138,8 +139,8 @@ const edits: readonly [what: string, changes: readonly string[], expected: reado
     ],
     [
       { kind: "ENTRY_ALTERED", index: 3 },
-      { kind: "EVENT_ID_ALTERED", index: 3 },
       { kind: "ENTRY_ALTERED", index: 4 },
+      { kind: "EVENT_ID_ALTERED", index: 3 },
       { kind: "EVENT_ID_ALTERED", index: 4 },
     ],
   ],
@@ -231,9 +232,9 @@ test("a changed tally, and a row that a service's outbox lost, are found", async
   assert.deepEqual(await findingsAfter(missing), [{ kind: "OUTBOX_ROW_MISSING", what: "registry" }]);
 });
 
-test("threads with connections of their own learn of the entries what one thread learns", async () => {
+test("threads learn of the entries what one thread learns", async () => {
   const known = { names: await readNames(log.db), ranges: [] };
-  await using threads = startThreads(log.database.runtimeUrl, known);
+  await using threads = startThreads(log.db, known);
   await using alone = windowsOf(log.db, known);
   const windows = [0, 256, 512].map((begin) => [begin, Math.min(SIZE, begin + 256)] as const);
   const [theirs, ours] = await Promise.all(
@@ -241,14 +242,44 @@ test("threads with connections of their own learn of the entries what one thread
   );
   assert.deepEqual(theirs, ours);
   const unnamed = { ...known, names: new Map() };
-  await using strangers = startThreads(log.database.runtimeUrl, unnamed);
+  await using strangers = startThreads(log.db, unnamed);
   const { findings } = await strangers.check(512, 514);
   assert.deepEqual(
     findings,
     [512, 513].map((index) => ({ kind: "ENTRY_ALTERED", index })),
   );
-  await using lost = startThreads(log.database.runtimeUrl.replace(/:\d+\//, ":1/"), known);
+  await using nowhere = openDatabase({ url: "postgres://nobody@127.0.0.1:1/none", poolMax: 1, service: "audit" });
+  await using lost = startThreads(nowhere, known);
   await assert.rejects(lost.check(0, 256), "a database that cannot be reached is no sound log");
+});
+
+test("event ids and entries are found to be one to one in whatever order both lie, and only then", async () => {
+  const names = await readNames(log.db);
+  const undo = new Error("undo");
+  const run = transaction(superuser, async (tx) => {
+    await tx.query("SET LOCAL session_replication_role = replica");
+    // Rows that are changed move to the end of the table.
+    await tx.query("UPDATE audit.event SET index = index WHERE index % 3 = 0");
+    await tx.query("UPDATE audit.event SET index = index WHERE index % 4 = 1");
+    const windows = windowsOf(tx, { names, ranges: [] });
+    const check = async (bounds: { blocks: number; windowsMax: number; earlyMax: number }) => {
+      const altered: number[] = [];
+      const onAltered = (index: number): void => void altered.push(index);
+      const eventIds = await openEventIds({ db: tx, size: SIZE, windowEntries: 256, onAltered, ...bounds });
+      for (const begin of [0, 256, 512])
+        await eventIds.compare(begin, (await windows.check(begin, Math.min(SIZE, begin + 256))).eventIds);
+      return { count: await eventIds.finish(), altered: altered.sort((a, b) => a - b) };
+    };
+    const bounds = [1, 128].flatMap((blocks) =>
+      [0, 8].flatMap((windowsMax) => [0, 10, 1_000].map((earlyMax) => ({ blocks, windowsMax, earlyMax }))),
+    );
+    for (const bound of bounds) assert.deepEqual(await check(bound), { count: SIZE, altered: [] });
+    await tx.query("UPDATE audit.event SET index = CASE index WHEN 5 THEN 590 ELSE 5 END WHERE index IN (5, 590)");
+    await tx.query("DELETE FROM audit.event WHERE index = 300");
+    for (const bound of bounds) assert.deepEqual(await check(bound), { count: SIZE - 1, altered: [5, 300, 590] });
+    throw undo;
+  });
+  await assert.rejects(run, undo);
 });
 
 // Through the command, as an auditor does it.

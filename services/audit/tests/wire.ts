@@ -91,8 +91,9 @@ export async function openWire(to: () => number): Promise<Wire> {
     });
     upstream.on("data", (bytes) => {
       if (!passes("answers", bytes)) return;
-      const due = awaiting;
-      awaiting = undefined;
+      // Statements that went with the commit are answered before it.
+      const due = /(?:COMMIT|ROLLBACK)\0/.test(bytes.toString("latin1")) ? awaiting : undefined;
+      if (due !== undefined) awaiting = undefined;
       if (due === undefined) client.write(bytes);
       else void strike(due, bytes, client);
     });

@@ -1,4 +1,10 @@
-import { runMain } from "@fujie/kit/runtime";
-import { migrationsDir, readConfig, startAuth } from "./server.ts";
+import { join } from "node:path";
+import { runMain } from "@fujie/kit/main";
+import { readConfig } from "./config.ts";
 
-await runMain({ service: "auth", readConfig, migrationsDir, start: startAuth });
+await runMain({
+  service: "auth",
+  readConfig,
+  migrationsDir: join(import.meta.dirname, "../migrations"),
+  start: async (config) => (await import("./server.ts")).startAuth(config),
+});

@@ -1,5 +1,10 @@
-import { runMain } from "@fujie/kit/runtime";
+import { join } from "node:path";
+import { runMain } from "@fujie/kit/main";
 import { readRegistryConfig } from "./config.ts";
-import { migrationsDir, startRegistry } from "./server.ts";
 
-await runMain({ service: "registry", readConfig: readRegistryConfig, migrationsDir, start: startRegistry });
+await runMain({
+  service: "registry",
+  readConfig: readRegistryConfig,
+  migrationsDir: join(import.meta.dirname, "../migrations"),
+  start: async (config) => (await import("./server.ts")).startRegistry(config),
+});

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { accessCases, runAccessCase, type Standing } from "@fujie/kit/access-suite";
-import { credentials } from "@grpc/grpc-js";
+import { type ChannelCredentials, credentials } from "@grpc/grpc-js";
 import { registryServices } from "../src/server.ts";
 import { startWorld, type World } from "./world.ts";
 
@@ -13,8 +13,11 @@ const OPEN = [
 ];
 
 let world: World;
+/** The same object each time: then all calls share a connection. */
+let channelCredentials: ChannelCredentials;
 before(async () => {
   world = await startWorld();
+  channelCredentials = credentials.createSsl(readFileSync(world.caFile));
 });
 after(() => world[Symbol.asyncDispose]());
 
@@ -22,7 +25,7 @@ for (const each of accessCases(registryServices, { publicMethods: OPEN })) {
   test(each.title, async () => {
     const target = {
       address: world.grpcTarget,
-      channelCredentials: credentials.createSsl(readFileSync(world.caFile)),
+      channelCredentials,
       mintToken: (scopes: readonly string[], { level, authAgeSeconds }: Standing) =>
         world.mintToken({
           sub: randomUUID(),

@@ -1,4 +1,10 @@
-import { runMain } from "@fujie/kit/runtime";
-import { migrationsDir, readGatewayConfig, SERVICE, startTrustGateway } from "./server.ts";
+import { join } from "node:path";
+import { runMain } from "@fujie/kit/main";
+import { readGatewayConfig } from "./config.ts";
 
-await runMain({ service: SERVICE, readConfig: readGatewayConfig, migrationsDir, start: startTrustGateway });
+await runMain({
+  service: "trust-gateway",
+  readConfig: readGatewayConfig,
+  migrationsDir: join(import.meta.dirname, "../migrations"),
+  start: async (config) => (await import("./server.ts")).startTrustGateway(config),
+});

@@ -90,13 +90,14 @@ export async function startTrustGateway(config: Config, overrides: Overrides = {
 function openContext(runtime: Runtime, config: Config, stopping: AbortSignal): Context {
   const { clock, timers, log, db, ring, bundle, ephemeral, identity, telemetry, peer } = runtime;
   const policy = presentPolicy({ db, clock });
-  const calls = createCallBook();
+  const calls = createCallBook({ clock });
   const sources = runtime.use(
     openSources(readSourcesFile(config.sourcesFile, config.environment), {
       clock,
       timers,
       identity,
       stopping,
+      log,
       around: calls.around,
       ephemeral,
       terms: async (sourceId) => sourceTerms(await policy.current(), sourceId),

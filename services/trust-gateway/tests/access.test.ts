@@ -8,13 +8,16 @@ import { UsageService } from "@fujie/api/fujie/trust/v1/usage";
 import { VerificationService } from "@fujie/api/fujie/trust/v1/verification";
 import { accessCases, runAccessCase } from "@fujie/kit/access-suite";
 import { ConfigError } from "@fujie/kit/config";
-import { credentials } from "@grpc/grpc-js";
+import { type ChannelCredentials, credentials } from "@grpc/grpc-js";
 import { readGatewayConfig } from "../src/config.ts";
 import { startWorld, type World } from "./world.ts";
 
 let world: World;
+/** The same object each time: then all calls share a connection. */
+let channelCredentials: ChannelCredentials;
 before(async () => {
   world = await startWorld();
+  channelCredentials = credentials.createSsl(readFileSync(world.caFile));
 });
 after(() => world[Symbol.asyncDispose]());
 
@@ -23,7 +26,7 @@ for (const each of accessCases([VerificationService, EvidenceService, PolicyServ
     runAccessCase(
       {
         address: `127.0.0.1:${world.gateway.grpcPort}`,
-        channelCredentials: credentials.createSsl(readFileSync(world.caFile)),
+        channelCredentials,
         mintToken: (scopes) => world.mintToken({ scope: scopes.join(" "), app: randomUUID() }),
       },
       each,

@@ -178,6 +178,12 @@ test("names with look-alike dots, hidden, private-use or broken characters are r
   for (const personName of hidden) {
     const refusal = await refusalOf({ type: ClaimType.PERSON_TWO_ELEMENT, citizenId, personName });
     assert.equal(refusal, "NAME_INVALID", JSON.stringify(personName));
+    const child = { type: ClaimType.GUARDIAN, ...about(person), wardCitizenId: ward.citizenId, wardName: personName };
+    assert.equal(await refusalOf(child), "NAME_INVALID", `ward ${JSON.stringify(personName)}`);
+  }
+  for (const organisationName of ["甲\u202E公司", "甲\u200B公司", "甲\uE863公司", "甲\u0000公司"]) {
+    const organisation = { type: ClaimType.LEGAL_PERSON, uscc: "91320500PDY00001XE", organisationName };
+    assert.equal(await refusalOf(organisation), "NAME_INVALID", JSON.stringify(organisationName));
   }
   // Half a character cannot even be written: no text of the contract holds it. In JSON it can, and is refused there.
   const token = world.mintToken({ app: APPLICATION, scope: "trust.verify" });
@@ -192,6 +198,8 @@ test("names with look-alike dots, hidden, private-use or broken characters are r
     }),
   });
   assert.equal(response.status, 400);
+  const { details = [] }: { details?: { debug?: { reason?: string } }[] } = JSON.parse(await response.text());
+  assert.ok(details.some(({ debug }) => debug?.reason === "REQUEST_MALFORMED"));
   assert.equal(await received(), 0);
 });
 

@@ -328,6 +328,21 @@ test("a name that an old base may hold under private-use characters is a possibl
   assert.equal((await control.counters("population-base")).billed, 2);
 });
 
+test("NI-15 the names of guardian and ward are tried under their other spellings, the ward's as well as the guardian's", async () => {
+  const { person: rare } = NAMED_PEOPLE["name-variant"];
+  const guardian = { type: "GUARDIAN", citizenId: person.citizenId, personName: person.name } as const;
+  const claim = { ...guardian, wardCitizenId: rare.citizenId, wardName: rare.name };
+  await control.reset("population-base");
+  const check = newCheck(claim);
+  const found = await ask("population-base", claim, check);
+  assert.deepEqual([found.verdict, found.variant, found.billed], ["MATCH", true, 2]);
+  assert.deepEqual(await sourceOf("population-base").findOutcome(check, AbortSignal.timeout(PATIENCE_MS)), found);
+  assert.equal((await control.counters("population-base")).billed, 2);
+  // A stranger is nobody's guardian under any spelling: his name's, the ward's, both.
+  const strangers = await ask("population-base", { ...claim, citizenId: rare.citizenId, personName: rare.name });
+  assert.deepEqual([strangers.verdict, strangers.variant, strangers.billed], ["MISMATCH", undefined, 4]);
+});
+
 test("NI-35 a CA answers for its own certificates: another holder's, key's or application's signature is a mismatch", async () => {
   for (const caId of caIds) {
     listsAreOld = false;

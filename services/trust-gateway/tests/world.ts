@@ -2,7 +2,7 @@
  * The gateway as it runs, on a Postgres of its own, over mutual TLS, with the sandbox's real sources around it and a
  * hand-written audit log on a real socket. Time stands still until a test lets it pass.
  */
-import { generateKeyPairSync, type KeyObject, randomUUID, sign } from "node:crypto";
+import { generateKeyPairSync, type JsonWebKey, type KeyObject, randomUUID, sign } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -93,6 +93,8 @@ export interface World extends AsyncDisposable {
   client<Service extends DescService>(service: Service): Client<Service>;
   as(application?: string, scope?: string): CallOptions;
   mintToken(claims: Readonly<Record<string, unknown>>): string;
+  /** The tokens' public key, for gateways in processes of their own. */
+  readonly jwk: JsonWebKey;
   policy: Policy;
   /** Takes `policy` as it stands as a new version. */
   putPolicy(change?: Partial<Policy>): Promise<void>;
@@ -123,11 +125,13 @@ export interface Forgery {
   readonly use?: "consent" | "feed";
 }
 
-export async function startWorld(settings: Readonly<Record<string, string>> = {}): Promise<World> {
+export async function startWorld(
+  settings: Readonly<Record<string, string>> = {},
+  time: ManualTime = manualTime(Date.now()),
+): Promise<World> {
   await using stack = new AsyncDisposableStack();
   const dir = mkdtempSync(join(tmpdir(), "fujie-trust-gateway-"));
   stack.defer(() => rmSync(dir, { recursive: true, force: true }));
-  const time = manualTime(Date.now());
   const { clock } = time;
   const latency: World["latency"] = { hold: Promise.resolve() };
   const ca = await createLocalCa(join(dir, "tls"));
@@ -241,6 +245,14 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
       ...(caps === undefined ? {} : { caps }),
     });
   };
+  // A little time, and turns of the event loop for whoever it woke. It passes no faster than the database answers: on a
+  // slow machine, too, what is being written is written before the deadlines of those who wait for it.
+  const step = async () => {
+    time.advance(50);
+    for (let i = 0; i < 5; i += 1) await turn();
+    await admin.query({ text: "SELECT 1", values: [] });
+    if (clock.nowMs() - renewedAtMs >= POLICY_EVERY_MS) await renew();
+  };
   const world: World = {
     sandbox,
     control: sandboxClient(sandbox.httpUrl),
@@ -268,6 +280,7 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
     as: (application = APPLICATION, scope = "trust.verify") => ({
       headers: { authorization: `Bearer ${world.mintToken({ app: application, scope })}` },
     }),
+    jwk,
     mintToken: (claims) => signToken(signer.privateKey, claims, clock.nowMs()),
     policy: defaultPolicy(),
     async putPolicy(change = {}) {
@@ -306,7 +319,7 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
         open = false;
       });
       ended.catch(() => {});
-      while (open) await step(time, () => (clock.nowMs() - renewedAtMs >= POLICY_EVERY_MS ? renew() : undefined));
+      while (open) await step();
       return ended;
     },
     async heal(...sourceIds) {
@@ -317,14 +330,16 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
         const { sources } = await world.verifications.listSources({}, world.as(undefined, "trust.sources.read"));
         return sources.every(({ sourceId, available }) => available || !healed.has(sourceId));
       }, "the sources are back");
-      await admin.query({ text: "DELETE FROM trust.verification WHERE state = 'PENDING'", values: [] });
+      const forget = () => admin.query({ text: "DELETE FROM trust.verification WHERE state = 'PENDING'", values: [] });
+      // Whoever decides one at this moment takes the rows in another order: Postgres may end this one.
+      await forget().catch(forget);
       await reset();
     },
     async until(holds, what) {
       const deadline = performance.now() + 30_000;
       while (!(await holds())) {
         if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
-        await step(time, () => (clock.nowMs() - renewedAtMs >= POLICY_EVERY_MS ? renew() : undefined));
+        await step();
       }
     },
     async restart(more = {}, others = {}) {
@@ -350,13 +365,6 @@ export async function startWorld(settings: Readonly<Record<string, string>> = {}
   };
   await world.putPolicy();
   return world;
-}
-
-/** A little time, and turns of the event loop for whoever it woke. */
-async function step(time: ManualTime, meanwhile: () => Promise<void> | undefined): Promise<void> {
-  time.advance(50);
-  for (let i = 0; i < 5; i += 1) await turn();
-  await meanwhile();
 }
 
 function defaultPolicy(): Policy {

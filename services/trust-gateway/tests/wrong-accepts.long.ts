@@ -19,9 +19,11 @@ import { booksOf, hasten, randomFrom, settleLedger, sourceUsage } from "./ledger
 import { APPLICATION, LEGAL_BASIS, type Policy, PURPOSE, startWorld, type World } from "./world.ts";
 
 const seed = Number(process.env["FUJIE_SEED"] ?? randomInt(2 ** 31));
-/** So many, or as many as there is time for. */
+/** So many, or as many as a slow machine has time for. */
 const ROUNDS_MAX = 60;
-const LASTS_MS = 60_000;
+const LASTS_MS = 600_000;
+/** Fewer questions prove nothing. */
+const QUESTIONS_MIN = 1_000;
 const PER_ROUND = 50;
 const AT_ONCE = 25;
 /** A negative word is used again for so long at most. */
@@ -184,6 +186,25 @@ function faultOf({ truth }: Subject, row: Row | undefined, blank: readonly Span[
   return truth === "REJECTED" || wasBlank ? undefined : `REJECTED, and the truth is ${truth}`;
 }
 
+/** How calls end at a source that is ill, in its own words. */
+const FAULTS = ["away", "failed", "hung", "dropped", "limited"] as const;
+
+/** Whether several sources are ill at once. */
+function isMix(settings: Iterable<SettingsChange>): boolean {
+  return [...settings].filter((each) => Object.keys(each).length > 0).length > 1;
+}
+
+/** How many calls met which fault, at all sources: each fault was met. */
+async function faultsMet({ control }: World): Promise<Readonly<Record<string, number>>> {
+  const met: Record<string, number> = {};
+  for (const address of ADDRESSES) {
+    const { byRefusal } = await control.counters(address);
+    for (const [fault, calls = 0] of Object.entries(byRefusal)) met[fault] = (met[fault] ?? 0) + calls;
+  }
+  for (const fault of FAULTS) assert.ok((met[fault] ?? 0) > 0, `nobody met the fault ${fault}`);
+  return met;
+}
+
 test(`NI-31 SZ-13.4 no wrong accept under any mix of faults, policies and restarts (seed ${seed})`, async (t) => {
   const draw = drawing(randomFrom(seed));
   await using world = await startWorld({
@@ -196,6 +217,7 @@ test(`NI-31 SZ-13.4 no wrong accept under any mix of faults, policies and restar
   const questions: Asked[] = [];
   const blank: Span[] = [];
   let restarts = 0;
+  let mixes = 0;
 
   const endsAtMs = performance.now() + LASTS_MS;
   for (let round = 0; round < ROUNDS_MAX && performance.now() < endsAtMs; round += 1) {
@@ -205,6 +227,7 @@ test(`NI-31 SZ-13.4 no wrong accept under any mix of faults, policies and restar
     const claimPolicies = replacePolicies(world.policy.claimPolicies ?? [], drawn, clock.nowMs());
     await world.putPolicy({ claimPolicies });
     const settings = new Map(ADDRESSES.map((address) => [address, drawSettings(draw, clock.nowMs())]));
+    mixes += Number(isMix(settings.values()));
     const isBlank = [...settings.values()].some(({ noRecord }) => noRecord === true);
     const span = { fromMs: clock.nowMs(), toMs: Number.POSITIVE_INFINITY };
     if (isBlank) blank.push(span);
@@ -251,7 +274,9 @@ test(`NI-31 SZ-13.4 no wrong accept under any mix of faults, policies and restar
     return fault === undefined ? [] : [`${each.verificationId}: ${fault}`];
   });
   t.diagnostic(`seed ${seed}: ${questions.length} questions, ${restarts} restarts, ${JSON.stringify([...tally])}`);
+  t.diagnostic(`${mixes} rounds with several faults at once, calls by fault ${JSON.stringify(await faultsMet(world))}`);
   assert.deepEqual(faults, []);
+  assert.ok(questions.length >= QUESTIONS_MIN && restarts > 0 && mixes > 0);
   for (const [source, ids] of Object.entries(BOOKS)) {
     assert.ok(source in BOOKS);
     const seen = await Promise.all(ids.map((id) => sourceUsage(world, id)));

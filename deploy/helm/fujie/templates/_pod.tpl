@@ -78,6 +78,12 @@ containers:
       - name: NODE_EXTRA_CA_CERTS
         value: /etc/fujie/tls/ca.crt
       {{- include "fujie.secretSetting" (list "FUJIE_DATABASE_URL" $values.database.secret $values.database.key) | nindent 6 }}
+      {{- with $values.keyDatabase }}
+      {{- include "fujie.secretSetting" (list "FUJIE_KEY_DATABASE_URL" .secret .key) | nindent 6 }}
+      {{- if $.migrate }}
+      {{- include "fujie.secretSetting" (list "FUJIE_KEY_MIGRATION_DATABASE_URL" .ownerSecret .ownerKey) | nindent 6 }}
+      {{- end }}
+      {{- end }}
       {{- if .migrate }}
       {{- include "fujie.secretSetting" (list "FUJIE_MIGRATION_DATABASE_URL" $values.database.ownerSecret $values.database.ownerKey) | nindent 6 }}
       {{- else if $root.Values.redis.secret }}

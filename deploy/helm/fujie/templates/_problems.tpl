@@ -66,11 +66,26 @@ networkPolicy.otlp.to is empty: say where the collector is
 {{- range $variable, $_ := index . 1 }}
 {{- if eq $variable "FUJIE_HTTP_TLS" }}
 {{ $path }}.FUJIE_HTTP_TLS must not be set: nothing is served in clear text beyond loopback
-{{- else if has $variable (list "FUJIE_DATABASE_URL" "FUJIE_MIGRATION_DATABASE_URL" "FUJIE_REDIS_URL") }}
+{{- else if has $variable (list "FUJIE_DATABASE_URL" "FUJIE_MIGRATION_DATABASE_URL" "FUJIE_KEY_DATABASE_URL" "FUJIE_KEY_MIGRATION_DATABASE_URL" "FUJIE_REDIS_URL") }}
 {{ $path }}.{{ $variable }} must not be set: a credential belongs in a Secret
 {{- else if has $variable (include "fujie.ownedSettings" nil | fromYamlArray) }}
 {{ $path }}.{{ $variable }} must not be set: the chart makes it from other values
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Takes (list path database). */}}
+{{- define "fujie.databaseProblems" -}}
+{{- $path := index . 0 -}}
+{{- $database := index . 1 -}}
+{{- if not $database.secret }}
+{{ $path }}.secret is missing
+{{- end }}
+{{- if not $database.ownerSecret }}
+{{ $path }}.ownerSecret is missing
+{{- end }}
+{{- if and $database.secret (eq $database.secret $database.ownerSecret) (eq $database.key $database.ownerKey) }}
+{{ $path }} names the same Secret and key for the runtime role and the owner
 {{- end }}
 {{- end -}}
 
@@ -80,14 +95,15 @@ networkPolicy.otlp.to is empty: say where the collector is
 {{- $service := index . 1 -}}
 {{- $path := printf "services.%s" $service.name -}}
 {{- $values := $service.values -}}
-{{- if not $values.database.secret }}
-{{ $path }}.database.secret is missing
+{{- include "fujie.databaseProblems" (list (printf "%s.database" $path) $values.database) }}
+{{- with $values.keyDatabase }}
+{{- if ne $service.name "audit" }}
+{{ $path }}.keyDatabase is not for this service: audit keeps keys apart
 {{- end }}
-{{- if not $values.database.ownerSecret }}
-{{ $path }}.database.ownerSecret is missing
+{{- include "fujie.databaseProblems" (list (printf "%s.keyDatabase" $path) .) }}
+{{- if and .secret (eq .secret $values.database.secret) (eq .key $values.database.key) }}
+{{ $path }}.keyDatabase is the service's own database: keys must not be in its backups
 {{- end }}
-{{- if and $values.database.secret (eq $values.database.secret $values.database.ownerSecret) (eq $values.database.key $values.database.ownerKey) }}
-{{ $path }}.database names the same Secret and key for the runtime role and the owner
 {{- end }}
 {{- if not $values.keysSecret }}
 {{ $path }}.keysSecret is missing

@@ -70,7 +70,6 @@ export async function verifyDatabase(url: string, options: VerifyLogOptions): Pr
   if (newest === undefined) return refused(note, [{ kind: "CHECKPOINT_SIGNATURE_INVALID" }, ...claims.findings]);
   const report = await verifyRows({
     db,
-    url,
     origin: originOf(note),
     verifiers: logVerifiers(note, options.trust.keys),
     // The log may have grown meanwhile.

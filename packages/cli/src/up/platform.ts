@@ -93,9 +93,19 @@ interface Surroundings {
   readonly files: Layout;
   readonly ports: Ports;
   readonly trust: Trust;
-  readonly databases: Readonly<Record<ServiceName, { owner: string; runtime: string }>>;
+  readonly databases: Databases;
   readonly witness: WitnessFiles;
   readonly options: PlatformOptions;
+}
+
+interface DatabaseUrls {
+  readonly owner: string;
+  readonly runtime: string;
+}
+
+interface Databases extends Readonly<Record<ServiceName, DatabaseUrls>> {
+  /** The wrapped keys of audit's details, apart from the log. */
+  readonly "audit-keys": DatabaseUrls;
 }
 
 interface Trust {
@@ -128,21 +138,21 @@ async function provisionTrust(files: Layout): Promise<Trust> {
 /** Only while it migrates may it touch what the log's keeper owns. */
 const OWNER_OF_THE_LOG = "audit_owner";
 
-async function prepareDatabases(postgres: EmbeddedPostgres): Promise<Surroundings["databases"]> {
-  const urls: Partial<Record<ServiceName, { owner: string; runtime: string }>> = {};
-  for (const service of SERVICES) {
-    const name = service.replace("-", "_");
+async function prepareDatabases(postgres: EmbeddedPostgres): Promise<Databases> {
+  const urls: Partial<Record<keyof Databases, DatabaseUrls>> = {};
+  for (const user of [...SERVICES, "audit-keys"] as const) {
+    const name = user.replace("-", "_");
     // Fresh at every start: nobody but the processes started here ever needs them.
     const owner = { role: `${name}_owner`, password: randomBytes(24).toString("hex") };
     const runtime = { role: `${name}_runtime`, password: randomBytes(24).toString("hex") };
     const keeper = owner.role === OWNER_OF_THE_LOG;
     await ensureDatabase(postgres.url("postgres"), { name, owner, runtime, keeper });
-    urls[service] = {
+    urls[user] = {
       owner: postgres.url(name, owner.role, owner.password),
       runtime: postgres.url(name, runtime.role, runtime.password),
     };
   }
-  return urls as Record<ServiceName, { owner: string; runtime: string }>;
+  return urls as Databases;
 }
 
 const mainOf = (service: ServiceName) => join(REPOSITORY, "services", service, "src/main.ts");
@@ -162,10 +172,15 @@ async function prepareServices(context: Surroundings, programs: Map<string, Prog
 }
 
 async function migrateService(service: ServiceName, context: Surroundings): Promise<void> {
+  const { databases } = context;
   const program = {
     name: service,
     main: mainOf(service),
-    env: { ...settingsOf(service, context), FUJIE_MIGRATION_DATABASE_URL: context.databases[service].owner },
+    env: {
+      ...settingsOf(service, context),
+      FUJIE_MIGRATION_DATABASE_URL: databases[service].owner,
+      ...(service === "audit" ? { FUJIE_KEY_MIGRATION_DATABASE_URL: databases["audit-keys"].owner } : {}),
+    },
     logFile: join(context.files.logs, `${service}.log`),
   };
   await runProgram(program, ["migrate"]);
@@ -254,7 +269,12 @@ function settingsOf(service: ServiceName, context: Surroundings): Environment {
     ...(service === "registry"
       ? { FUJIE_CEREMONY_FILE: files.ceremonyCode, FUJIE_ENABLED_SOURCES: sourceIds.join(",") }
       : {}),
-    ...(service === "audit" ? { FUJIE_WITNESSES_FILE: context.witness.witnessesFile } : {}),
+    ...(service === "audit"
+      ? {
+          FUJIE_WITNESSES_FILE: context.witness.witnessesFile,
+          FUJIE_KEY_DATABASE_URL: databases["audit-keys"].runtime,
+        }
+      : {}),
     ...(service === "trust-gateway" ? { FUJIE_SOURCES_FILE: join(files.sandbox, "sources.json") } : {}),
   };
 }

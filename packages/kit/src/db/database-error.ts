@@ -41,6 +41,11 @@ export function isContention(error: unknown): boolean {
   return error instanceof pg.DatabaseError && (code === "40001" || code === "40P01");
 }
 
+/** Refused only because a statement before it, in the same transaction, had failed. */
+export function isAftermath(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === "25P02";
+}
+
 /** Whether a unique constraint or index (by name, when given) refused the row. */
 export function isUniqueViolation(error: unknown, constraint?: string): boolean {
   if (!(error instanceof pg.DatabaseError) || error.code !== "23505") return false;

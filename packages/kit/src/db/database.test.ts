@@ -8,7 +8,8 @@ import { isUniqueViolation, openDatabase, statement, transaction } from "./index
 const tables = {
   "0001-counter.sql": `CREATE TABLE counter (id integer CONSTRAINT counter_key PRIMARY KEY, value integer NOT NULL);
     INSERT INTO counter VALUES (1, 0), (2, 0);
-    GRANT SELECT, INSERT, UPDATE ON counter TO :"runtime_role"`,
+    CREATE TABLE sent (note text UNIQUE);
+    GRANT SELECT, INSERT, UPDATE ON counter, sent TO :"runtime_role"`,
 };
 const read = statement("test.read", "SELECT value FROM counter WHERE id = $1");
 const add = statement("test.add", "UPDATE counter SET value = value + $2 WHERE id = $1");
@@ -40,6 +41,42 @@ test("a transaction whose failed statement was ignored does not pass for committ
     return "done";
   });
   await assert.rejects(ignoring, /ended by ROLLBACK/);
+});
+
+test("what is sent goes together with the commit, and a transaction commits all of it or nothing", async () => {
+  const notes = async () => (await kit.db.query<{ note: string }>("SELECT note FROM sent ORDER BY note")).rows;
+  const add = (note: unknown) => ({ text: "INSERT INTO sent (note) VALUES ($1)", values: [note] });
+  await transaction(kit.db, async (tx) => {
+    tx.send(add("a"));
+    tx.send(add("b"));
+    assert.deepEqual((await tx.query("SELECT count(*)::int AS n FROM sent")).rows, [{ n: 2 }]);
+    tx.send(add("c"));
+  });
+  assert.equal((await notes()).length, 3);
+  const refusedBy = (run: Parameters<typeof transaction>[1]) => transaction(kit.db, run).then(() => "nobody", String);
+  // By the database, last of all, or before something that is waited for.
+  const twice = await refusedBy(async (tx) => {
+    tx.send(add("d"));
+    tx.send(add("a"));
+  });
+  assert.match(twice, /unique/);
+  const before = await refusedBy(async (tx) => {
+    tx.send(add("a"));
+    await tx.query("SELECT 1");
+  });
+  assert.match(before, /unique/);
+  // By this side, so that PostgreSQL never hears of it.
+  const unsendable = {
+    toPostgres: () => {
+      throw new Error("not to be written");
+    },
+  };
+  const unsent = await refusedBy(async (tx) => {
+    tx.send(add("e"));
+    tx.send(add(unsendable));
+  });
+  assert.match(unsent, /not to be written/);
+  assert.equal((await notes()).length, 3);
 });
 
 test("listeners hear of a commit, and not of a rollback", async () => {

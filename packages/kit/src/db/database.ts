@@ -2,7 +2,9 @@ import pg from "pg";
 import { DomainError } from "../errors/index.ts";
 import type { Telemetry } from "../telemetry/index.ts";
 import { backoffMs, systemTimers, type Timers } from "../timers/index.ts";
-import { isContention, sqlStateOf, translateError } from "./database-error.ts";
+import { copyOut } from "./copy.ts";
+import { isAftermath, isContention, sqlStateOf, translateError } from "./database-error.ts";
+import { compactValue } from "./list-text.ts";
 
 /**
  * One SQL statement. A name makes each connection prepare it once; the same name must always carry the same text.
@@ -40,14 +42,22 @@ export interface Queryable {
   query<Row extends pg.QueryResultRow>(statement: Statement | string): Promise<QueryResult<Row>>;
 }
 
+export interface Copyable {
+  /**
+   * The rows of a statement in the form of COPY's binary files, for reading very many of them. Its values are integers.
+   * @throws DomainError as `query`; RangeError for a value that is none
+   */
+  copyOut(statement: Statement): Promise<Buffer<ArrayBuffer>>;
+}
+
 /** One checked-out connection. Give it back exactly once; with an error it is closed rather than reused. */
-export interface Connection extends Queryable {
+export interface Connection extends Queryable, Copyable {
   /** Runs COMMIT, ROLLBACK or another command and returns the command that PostgreSQL says it ran. */
   command(text: string): Promise<string>;
   release(broken?: boolean): void;
 }
 
-export interface Database extends Queryable, AsyncDisposable {
+export interface Database extends Queryable, Copyable, AsyncDisposable {
   connect(): Promise<Connection>;
   /**
    * Calls the listener after each committed transaction that announced the subject, in this process only: a nudge to
@@ -57,7 +67,12 @@ export interface Database extends Queryable, AsyncDisposable {
   announce(subject: string): void;
 }
 
-export interface Transaction extends Queryable {
+export interface Transaction extends Queryable, Copyable {
+  /**
+   * Sends a statement whose result nobody needs. It travels together with what follows, the commit included, so that it
+   * costs no wait of its own; where it fails, nothing of the transaction is committed and the transaction rejects.
+   */
+  send(statement: Statement): void;
   /** Marks a subject; after the commit, and only then, the database's listeners of the subject are called. */
   announce(subject: string): void;
 }
@@ -96,6 +111,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     // Connections age out, so that a pool finds the new primary and spreads over a new pooler.
     maxLifetimeSeconds: 1_800,
     keepAlive: true,
+    // What is asked while an answer is out is written at once: a transaction's `send` and its commit go together.
+    pipeline: true,
   });
   // An idle connection that breaks is replaced at its next use; without a listener it would end the process.
   pool.on("error", () => {});
@@ -110,6 +127,7 @@ export function openDatabase(options: DatabaseOptions): Database {
 
   return {
     query: (statement) => runQuery(pool, statement, options.telemetry),
+    copyOut: (statement) => copyOnce(pool, statement, options.telemetry),
     connect: async () => openConnection(pool, options.telemetry),
     listen: (subject, listener) => {
       const found = listeners.get(subject) ?? new Set();
@@ -143,6 +161,7 @@ async function openConnection(pool: pg.Pool, telemetry: DatabaseTelemetry | unde
         throw translateError(error);
       }
     },
+    copyOut: (statement) => runCopy(client, statement, telemetry),
     release: (broken = false) => {
       // A broken connection may emit again while it is closed.
       if (!broken) client.off("error", ignore);
@@ -157,17 +176,51 @@ async function runQuery<Row extends pg.QueryResultRow>(
   telemetry: DatabaseTelemetry | undefined,
 ): Promise<QueryResult<Row>> {
   const config =
-    typeof given === "string" ? { text: given, values: [] } : { ...given, values: [...(given.values ?? [])] };
+    typeof given === "string"
+      ? { text: given, values: [] }
+      : { ...given, values: given.values?.map(compactValue) ?? [] };
+  const statement = typeof given === "string" ? "unnamed" : (given.name ?? "unnamed");
+  const result = await observed(statement, telemetry, () => runner.query<Row>(config));
+  return { rows: result.rows, rowCount: result.rowCount ?? 0 };
+}
+
+async function copyOnce(
+  pool: pg.Pool,
+  statement: Statement,
+  telemetry: DatabaseTelemetry | undefined,
+): Promise<Buffer<ArrayBuffer>> {
+  const connection = await openConnection(pool, telemetry);
+  let isWhole = false;
+  try {
+    const copied = await connection.copyOut(statement);
+    isWhole = true;
+    return copied;
+  } finally {
+    connection.release(!isWhole);
+  }
+}
+
+async function runCopy(
+  client: pg.PoolClient,
+  { name = "unnamed", text, values = [] }: Statement,
+  telemetry: DatabaseTelemetry | undefined,
+): Promise<Buffer<ArrayBuffer>> {
+  return observed(name, telemetry, () => copyOut(client, text, values.map(Number)));
+}
+
+async function observed<T>(
+  statement: string,
+  telemetry: DatabaseTelemetry | undefined,
+  run: () => Promise<T>,
+): Promise<T> {
   const started = performance.now();
   let failure: string | undefined;
   try {
-    const result = await runner.query<Row>(config);
-    return { rows: result.rows, rowCount: result.rowCount ?? 0 };
+    return await run();
   } catch (error) {
     failure = sqlStateOf(error) ?? "connection";
     throw translateError(error);
   } finally {
-    const statement = typeof given === "string" ? "unnamed" : (given.name ?? "unnamed");
     telemetry?.recordDatabase({ statement, seconds: (performance.now() - started) / 1_000, error: failure });
   }
 }
@@ -210,20 +263,63 @@ async function attemptTransaction<T>(
 ): Promise<T> {
   const announced = new Set<string>();
   const connection = await db.connect();
+  const sent = gatherSent(connection);
   let result: T;
   try {
+    // Waited for: statements that went with a BEGIN that fails would be transactions of their own.
     await connection.command(beginText(options));
-    result = await run({ query: (statement) => connection.query(statement), announce: (s) => announced.add(s) });
-    const command = await connection.command("COMMIT");
+    result = await run({
+      query: (statement) => connection.query(statement),
+      copyOut: (statement) => connection.copyOut(statement),
+      send: sent.add,
+      announce: (subject) => announced.add(subject),
+    });
+    await sent.leave();
+    const [command] = await Promise.all([connection.command("COMMIT"), sent.all()]);
     // PostgreSQL answers COMMIT with ROLLBACK when a statement had failed and `run` went on regardless.
     if (command !== "COMMIT") throw new Error(`a failed statement was ignored: the transaction ended by ${command}`);
   } catch (error) {
     connection.release(!(await rolledBack(connection)));
-    throw error;
+    throw isAftermath(error) ? sent.causeOf(error) : error;
   }
   connection.release();
   for (const subject of announced) db.announce(subject);
   return result;
+}
+
+interface Sent {
+  add(statement: Statement): void;
+  /** Throws where one of them could not even be sent: PostgreSQL knows nothing of it, and would commit the rest. */
+  leave(): Promise<void>;
+  /** Rejects with the first one's failure. */
+  all(): Promise<void>;
+  /** The failure of one of them, or the error itself. */
+  causeOf(error: unknown): unknown;
+}
+
+function gatherSent(connection: Connection): Sent {
+  const sent: Promise<unknown>[] = [];
+  let failure: { readonly error: unknown } | undefined;
+  const all = async (): Promise<void> => {
+    await Promise.all(sent);
+  };
+  return {
+    add: (statement) => {
+      const result = connection.query(statement);
+      result.catch((error: unknown) => {
+        failure ??= { error };
+      });
+      sent.push(result);
+    },
+    leave: async () => {
+      if (sent.length === 0) return;
+      // pg tells of what it cannot write by the next tick.
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      if (failure !== undefined) throw failure.error;
+    },
+    all,
+    causeOf: (error) => (failure === undefined ? error : failure.error),
+  };
 }
 
 function beginText({ isolation, readOnly = false }: TransactionOptions): string {

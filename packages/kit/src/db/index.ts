@@ -1,5 +1,6 @@
 export {
   type Connection,
+  type Copyable,
   type Database,
   type DatabaseOptions,
   openDatabase,

@@ -77,6 +77,20 @@ test("a migration that fails leaves nothing behind, and one without transaction 
   assert.equal(await schemaVersion(db), 2);
 });
 
+test("a database without the kit's tables has those of its own files alone", async (t) => {
+  const { ownerUrl, runtimeUrl } = await testDatabase(t);
+  const dir = await migrationFolder(t, { "0001-thing.sql": thing });
+  const options = { url: ownerUrl, dir, runtimeRole: roleOf(runtimeUrl), withKit: false, log: silentLog };
+  await migrate(options);
+  await migrate(options);
+  const db = openTestDatabase(t, ownerUrl);
+  const tables = `SELECT relname AS name FROM pg_class
+    WHERE relkind = 'r' AND relnamespace IN ('kit'::regnamespace, 'public'::regnamespace) ORDER BY 1`;
+  const { rows } = await db.query<{ name: string }>(tables);
+  assert.deepEqual(rows, [{ name: "migration" }, { name: "thing" }]);
+  assert.equal(await schemaVersion(db), 1);
+});
+
 test("the service is ready once its schema is there", async (t) => {
   const { ownerUrl, runtimeUrl } = await testDatabase(t);
   const dir = await migrationFolder(t, { "0001-thing.sql": thing });

@@ -35,6 +35,8 @@ export interface MigrateOptions {
   readonly dir: string;
   /** The role that the service runs as. Files name it as :"runtime_role" where they grant it something. */
   readonly runtimeRole: string;
+  /** False for a database that holds only what its own files say: no outbox, no feeds, no requests. */
+  readonly withKit?: boolean;
   readonly log: Pick<Logger, "info">;
   readonly timers?: Timers;
   /** How long to wait for another process that migrates. */
@@ -63,8 +65,9 @@ const LOCK = "439821952357";
  * @throws MigrationError
  */
 export async function migrate(options: MigrateOptions): Promise<void> {
+  const { withKit = true } = options;
   const sets = [
-    { set: "kit", migrations: await readMigrations(kitDir) },
+    { set: "kit", migrations: withKit ? await readMigrations(kitDir) : [] },
     { set: "service", migrations: await readMigrations(options.dir) },
   ];
   const client = new pg.Client({
@@ -91,7 +94,7 @@ export async function migrate(options: MigrateOptions): Promise<void> {
         options.log.info({ set, file: migration.file }, "migration applied");
       }
     }
-    await adoptRestoredRows(client);
+    if (withKit) await adoptRestoredRows(client);
   } finally {
     // Ends the session, and with it the lock.
     await client.end();

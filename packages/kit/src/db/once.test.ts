@@ -6,7 +6,7 @@ import { openTestRing } from "../../tests/key-ring.ts";
 import { type KitDatabase, openKitDatabase } from "../../tests/kit-database.ts";
 import { manualClock } from "../clock/index.ts";
 import type { FileKeyRing } from "../keys/index.ts";
-import { once, purgeRequests, startSweeps, transaction } from "./index.ts";
+import { claimRequests, describeClaim, once, purgeRequests, replayRequest, startSweeps, transaction } from "./index.ts";
 
 let kit: KitDatabase;
 let keys: FileKeyRing;
@@ -62,6 +62,23 @@ test("the same id with other contents is refused, also after the digest key was 
   keys.rotate("response");
   assert.match((await submit("reused")).resumeToken, /answer/);
   await assert.rejects(submit("reused", "c.d"), { reason: "REQUEST_ID_REUSED" });
+});
+
+test("an answer of ids alone is kept in clear, and believed only where answers are of ids alone", async () => {
+  const schemas = { requestSchema: WatchRequestSchema, responseSchema: WatchResponseSchema };
+  const request = create(WatchRequestSchema, { topic: "a.b" });
+  const options = (requestId: string, idsOnly: boolean) =>
+    ({ caller: "c", method: "X/Ask", requestId, request, ...schemas, keys, clock, idsOnly }) as const;
+  const answer = create(WatchResponseSchema, { resumeToken: "an id" });
+  const replay = (requestId: string, idsOnly: boolean) => replayRequest(kit.db, options(requestId, idsOnly));
+  const claim = (idsOnly: boolean) => describeClaim(options(`ids ${idsOnly}`, idsOnly), answer);
+  const [clear, sealed] = [claim(true), claim(false)];
+  assert.ok(clear.response.includes("an id") && !sealed.response.includes("an id"));
+  await transaction(kit.db, (tx) => claimRequests(tx, [clear, sealed]));
+  assert.equal((await replay("ids true", true))?.resumeToken, "an id");
+  // From before it was known that its answers are of ids alone.
+  assert.equal((await replay("ids false", true))?.resumeToken, "an id");
+  await assert.rejects(replay("ids true", false), { name: "KeyError" });
 });
 
 test("a request that failed may be repeated", async () => {

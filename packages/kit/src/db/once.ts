@@ -21,9 +21,13 @@ export interface OnceOptions<Request extends DescMessage, Response extends DescM
   readonly keepMs?: number;
   /** The answer holds a secret that is shown once: it is not kept, and a repetition gets SECRET_ALREADY_SHOWN. */
   readonly shownOnce?: boolean;
+  /** The answer holds ids and nothing else: `describeClaim` keeps it as it is, unsealed. */
+  readonly idsOnly?: boolean;
 }
 
 const KEEP_MS = 86_400_000;
+/** Before an answer that is not sealed: nothing that is begins with it. */
+const UNSEALED = Buffer.of(0);
 
 interface StoredRequest {
   digest: Buffer;
@@ -100,19 +104,22 @@ export interface RequestClaim {
   readonly expiresAtMs: number;
 }
 
-/** For `claimRequests`: the note of the request with its answer, sealed. The request_id must not be empty. */
+/** For `claimRequests`: the note of the request with its answer. The request_id must not be empty. */
 export function describeClaim<Request extends DescMessage, Response extends DescMessage>(
   options: OnceOptions<Request, Response>,
   response: MessageShape<Response>,
 ): RequestClaim {
-  const { caller, method, requestId, keys } = options;
+  const { caller, method, requestId, keys, idsOnly = false } = options;
   const content = toBinary(options.requestSchema, options.request);
+  const answer = toBinary(options.responseSchema, response);
   return {
     caller,
     method,
     requestId,
     digest: keys.hmac("request-digest", content).digest,
-    response: keys.seal("response", aadOf([caller, method, requestId]), toBinary(options.responseSchema, response)),
+    response: idsOnly
+      ? Buffer.concat([UNSEALED, answer])
+      : keys.seal("response", aadOf([caller, method, requestId]), answer),
     expiresAtMs: options.clock.nowMs() + (options.keepMs ?? KEEP_MS),
   };
 }
@@ -189,7 +196,7 @@ function readStored<Request extends DescMessage, Response extends DescMessage>(
   stored: StoredRequest,
   key: readonly [string, string, string],
   content: Uint8Array,
-  { keys, responseSchema }: OnceOptions<Request, Response>,
+  { keys, responseSchema, idsOnly = false }: OnceOptions<Request, Response>,
 ): MessageShape<Response> {
   // Kept by a caller that swallowed the error of `run`.
   if (!stored.finished) throw new DomainError("DEPENDENCY_UNAVAILABLE", { subject: "request" });
@@ -197,6 +204,7 @@ function readStored<Request extends DescMessage, Response extends DescMessage>(
     throw fieldError("REQUEST_ID_REUSED", "request_id", "was used before with other contents");
   }
   if (stored.response === null) throw new DomainError("SECRET_ALREADY_SHOWN");
+  if (idsOnly && stored.response[0] === UNSEALED[0]) return fromBinary(responseSchema, stored.response.subarray(1));
   return fromBinary(responseSchema, keys.open("response", aadOf(key), stored.response));
 }
 

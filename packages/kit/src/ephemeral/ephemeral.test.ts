@@ -8,7 +8,8 @@ import { testRedis } from "@fujie/embedded/testing";
 import fc from "fast-check";
 import { until } from "../../tests/kit-database.ts";
 import { manualClock } from "../clock/index.ts";
-import { type Ephemeral, memoryEphemeral, redisEphemeral } from "./index.ts";
+import { type Ephemeral, memoryEphemeral } from "./index.ts";
+import { redisEphemeral } from "./redis.ts";
 import { parseRedisUrl } from "./redis-url.ts";
 
 interface Backend {

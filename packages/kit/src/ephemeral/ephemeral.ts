@@ -1,3 +1,5 @@
+import { channel } from "node:diagnostics_channel";
+
 /**
  * A small store for what may be lost: session caches, rate limits, results that can be had again. Losing it costs
  * speed and sign-ins, never safety: what must happen once at most is a unique insert in PostgreSQL.
@@ -33,12 +35,17 @@ export interface Taken {
   readonly retryAfterMs: number;
 }
 
+/** Tells which keys are used; tests listen, to prove that nobody is named in one. */
+export const KEYS_CHANNEL = "fujie.ephemeral.keys";
+
+const keys = channel(KEYS_CHANNEL);
 const KEY_BYTES_MAX = 200;
 const VALUE_LENGTH_MAX = 262_144;
 
 /** A key or value out of bounds is a fault of the program. */
 export function checkKey(key: string): void {
   if (key === "" || Buffer.byteLength(key) > KEY_BYTES_MAX) throw new RangeError("ephemeral key is empty or too long");
+  if (keys.hasSubscribers) keys.publish({ key });
 }
 
 export function checkValue(value: string): void {

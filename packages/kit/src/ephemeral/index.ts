@@ -1,3 +1,2 @@
 export type { Bucket, Ephemeral, Expiry, Taken } from "./ephemeral.ts";
 export { type MemoryEphemeralOptions, memoryEphemeral } from "./memory.ts";
-export { type RedisEphemeralOptions, redisEphemeral } from "./redis.ts";

@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { createFuse, fuseDatabase } from "../../tests/fuse.ts";
 import { openTestRing } from "../../tests/key-ring.ts";
 import { type KitDatabase, openKitDatabase, openTestDatabase, silentLog, until } from "../../tests/kit-database.ts";
-import { type Database, transaction } from "../db/index.ts";
+import { type Database, type Statement, transaction } from "../db/index.ts";
 import type { FileKeyRing } from "../keys/index.ts";
 import { type ManualTime, manualTime } from "../timers/index.ts";
 import {
@@ -38,7 +38,7 @@ let verifier: FeedVerifier;
 const cleanups: (() => Promise<void>)[] = [];
 before(async () => {
   const t = { after: (fn: () => Promise<void>) => cleanups.push(fn) };
-  kit = await openKitDatabase(t, tables);
+  kit = await openKitDatabase(t, tables, { alone: true });
   ring = await openTestRing(t);
   verifier = {
     knows: (keyId) => ring.publicKeys().some((key) => key.keyId === keyId),
@@ -217,7 +217,12 @@ async function play(all: readonly Shape[], feed: Feed): Promise<void> {
     for (const { shape, connection } of running) {
       if (step === shape.begin) {
         await connection.command("BEGIN");
-        const tx = { query: connection.query, announce: () => {} };
+        const tx = {
+          query: connection.query,
+          copyOut: connection.copyOut,
+          send: (statement: Statement) => void connection.query(statement),
+          announce: () => {},
+        };
         await publish(tx, TOPIC, ...shape.names.map(event));
       }
       if (step === shape.end) {

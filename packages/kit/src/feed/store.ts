@@ -16,7 +16,7 @@ const insertEvents = statement(
 export async function publish(tx: Transaction, topic: string, ...events: readonly Any[]): Promise<void> {
   if (events.length === 0) return;
   const values = events.map((event) => Buffer.from(event.value));
-  await tx.query(
+  tx.send(
     insertEvents(
       topic,
       events.map((event) => event.typeUrl),

@@ -27,7 +27,7 @@ const insertMessages = statement(
  */
 export async function enqueue(tx: Transaction, ...messages: readonly OutboxMessage[]): Promise<void> {
   if (messages.length === 0) return;
-  await tx.query(
+  tx.send(
     insertMessages(
       messages.map((message) => message.destination),
       messages.map((message) => message.id),

@@ -23,7 +23,7 @@ const LEASE_MS = 3 * TIMEOUT_MS;
 let kit: KitDatabase;
 const cleanups: (() => Promise<void>)[] = [];
 before(async () => {
-  kit = await openKitDatabase({ after: (fn) => cleanups.push(fn) }, tables);
+  kit = await openKitDatabase({ after: (fn) => cleanups.push(fn) }, tables, { alone: true });
 });
 beforeEach(async () => {
   await kit.db.query("DELETE FROM kit.outbox");
@@ -278,6 +278,8 @@ test("an ordered destination gets messages in the order of transactions, also th
   const begun = Promise.withResolvers<void>();
   const first = transaction(kit.db, async (tx) => {
     await enqueue(tx, { destination: "policy", id: firstId, payload: Buffer.from(`about ${firstId}`) });
+    // Enqueued for certain once something after it was answered.
+    await tx.query({ text: "SELECT 1", values: [] });
     begun.resolve();
     await go.promise;
   });

@@ -1,3 +1,2 @@
-export { type MainOptions, runMain } from "./main.ts";
 export { openRuntime, type PeerName, type Runtime, type RuntimeOptions, type RuntimeOverrides } from "./runtime.ts";
 export { type ServedTopic, type Serving, serve } from "./serve.ts";

@@ -52,6 +52,7 @@ export class Call implements HandlerContext {
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
   #values: ContextValues | undefined;
+  #address: { readonly text: string | undefined } | undefined;
   #finished = false;
 
   constructor(served: ServedMethod, wire: Wire, span: CallSpan, proxies: TrustedProxies) {
@@ -99,6 +100,13 @@ export class Call implements HandlerContext {
       if (this.endedBy !== undefined || this.#finished) this.#controller.abort(endError(this.endedBy));
     }
     return this.#controller.signal;
+  }
+
+  /** The caller's, behind the proxies whose word is taken. */
+  get address(): string | undefined {
+    const { wire, proxies } = this;
+    this.#address ??= { text: callerAddress(wire.connectedAddress, wire.header("x-forwarded-for"), proxies) };
+    return this.#address.text;
   }
 
   /** Response headers, if the handler touched them. */
@@ -180,8 +188,7 @@ export function traceIdOf(call: HandlerContext): string {
 
 /** The caller's address; undefined where it is not known. Personal: it is neither logged nor stored. */
 export function addressOf(call: HandlerContext): string | undefined {
-  const { wire, proxies } = ownCall(call);
-  return callerAddress(wire.connectedAddress, wire.header("x-forwarded-for"), proxies);
+  return ownCall(call).address;
 }
 
 /** The caller's network, "203.0.113.0/24" or "2001:db8:1::/48"; undefined where it is not known. Personal, too. */

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer, type Http2Server } from "node:http2";
 import { type TestContext, test } from "node:test";
 import { startTelemetry } from "./index.ts";
+import { otlpExporters } from "./otlp-exporters.ts";
 
 /** A collector that takes everything (an empty gRPC answer) and remembers which methods were called with what size. */
 async function startCollector(t: TestContext) {
@@ -29,8 +30,8 @@ async function startCollector(t: TestContext) {
 
 test("spans and metrics reach an OTLP collector, at the latest when telemetry ends", async (t) => {
   const { endpoint, received } = await startCollector(t);
-  const options = { service: "registry", environment: "sandbox", otlpEndpoint: endpoint, traceRatio: 1 };
-  const telemetry = startTelemetry(options);
+  const options = { service: "registry", environment: "sandbox", traceRatio: 1 };
+  const telemetry = startTelemetry({ ...options, ...otlpExporters(endpoint) });
   const span = telemetry.startServerSpan("fujie.registry.v1.AccountService/GetAccount", () => undefined);
   span.end("OK");
   telemetry.recordRpc({ method: "fujie.registry.v1.AccountService/GetAccount", code: "OK", seconds: 0.01 });

@@ -1,15 +1,14 @@
 /** Sets traces and metrics of one service up: nothing here is process-wide but the way the active span travels. */
 import { randomUUID } from "node:crypto";
 import type { Attributes } from "@opentelemetry/api";
-import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-grpc";
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
-import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc";
 import { type Resource, resourceFromAttributes } from "@opentelemetry/resources";
 import {
   MeterProvider,
   type MetricData,
   type MetricProducer,
   PeriodicExportingMetricReader,
+  type PushMetricExporter,
 } from "@opentelemetry/sdk-metrics";
 import { BatchSpanProcessor, type SpanExporter, TracerProvider } from "@opentelemetry/sdk-trace";
 import { systemClock } from "../clock/index.ts";
@@ -28,7 +27,7 @@ const SPAN_QUEUE_MAX = 2_048;
 const SHUTDOWN_TIMEOUT_MS = 3_000;
 
 export function startTelemetry(options: TelemetryOptions): Telemetry {
-  const { service, environment, otlpEndpoint, traceRatio, clock = systemClock } = options;
+  const { service, environment, spanExporter, metricExporter, traceRatio, clock = systemClock } = options;
   installContextManager();
   const resource = resourceFromAttributes({
     "service.name": service,
@@ -37,8 +36,7 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
     "deployment.environment.name": environment,
   });
 
-  const exporter = options.spanExporter ?? traceExporterTo(otlpEndpoint);
-  const tracerProvider = startTracing(resource, traceRatio, exporter);
+  const tracerProvider = startTracing(resource, traceRatio, spanExporter);
   const tracer = tracerProvider.getTracer(SCOPE);
 
   const histogramOf = (name: string, description: string) =>
@@ -54,14 +52,14 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   // The server of this exporter never starts: the admin port serves the text.
   const prometheus = new PrometheusExporter({ preventServerStart: true, metricProducers: [producer] });
   const serializer = new PrometheusSerializer("", false, undefined, false, true);
-  const meterProvider = new MeterProvider({ resource, readers: [prometheus, ...pushTo(otlpEndpoint, producer)] });
+  const meterProvider = new MeterProvider({ resource, readers: [prometheus, ...pushTo(metricExporter, producer)] });
   const meter = meterProvider.getMeter(SCOPE);
   const runtime = observeRuntime(meter);
 
   return {
     meter,
     tracer,
-    ...createCallSpans({ tracer, traceRatio, records: exporter !== undefined }),
+    ...createCallSpans({ tracer, traceRatio, records: spanExporter !== undefined }),
     recordRpc: (call) => recordCall(served, call),
     recordClientRpc: (call) => recordCall(called, call),
     recordDatabase: (operation) => recordOperation(queried, operation),
@@ -79,11 +77,6 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   };
 }
 
-function traceExporterTo(otlpEndpoint: string | undefined): SpanExporter | undefined {
-  if (otlpEndpoint === undefined) return undefined;
-  return new OTLPTraceExporter({ url: otlpEndpoint, timeoutMillis: EXPORT_TIMEOUT_MS });
-}
-
 function startTracing(resource: Resource, traceRatio: number, exporter: SpanExporter | undefined): TracerProvider {
   const processor = exporter && new BatchSpanProcessor({ exporter, maxQueueSize: SPAN_QUEUE_MAX });
   return new TracerProvider({
@@ -93,9 +86,8 @@ function startTracing(resource: Resource, traceRatio: number, exporter: SpanExpo
   });
 }
 
-function pushTo(otlpEndpoint: string | undefined, producer: MetricProducer): PeriodicExportingMetricReader[] {
-  if (otlpEndpoint === undefined) return [];
-  const exporter = new OTLPMetricExporter({ url: otlpEndpoint, timeoutMillis: EXPORT_TIMEOUT_MS });
+function pushTo(exporter: PushMetricExporter | undefined, producer: MetricProducer): PeriodicExportingMetricReader[] {
+  if (exporter === undefined) return [];
   return [
     new PeriodicExportingMetricReader({
       exporter,

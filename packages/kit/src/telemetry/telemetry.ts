@@ -1,4 +1,5 @@
 import type { Meter, SpanContext, Tracer } from "@opentelemetry/api";
+import type { PushMetricExporter } from "@opentelemetry/sdk-metrics";
 import type { SpanExporter } from "@opentelemetry/sdk-trace";
 import type { Clock } from "../clock/index.ts";
 
@@ -8,12 +9,12 @@ export type SetHeader = (name: string, value: string) => void;
 export interface TelemetryOptions {
   readonly service: string;
   readonly environment: string;
-  /** OTLP/gRPC collector, for example "http://127.0.0.1:4317"; absent: nothing is pushed. */
-  readonly otlpEndpoint?: string | undefined;
   /** Share of traces begun here that are recorded, 0 to 1. */
   readonly traceRatio: number;
-  /** Takes the spans instead of the OTLP exporter. */
+  /** Takes the spans; absent: none are recorded. */
   readonly spanExporter?: SpanExporter;
+  /** Takes the metrics every few seconds; absent: they are only asked for. */
+  readonly metricExporter?: PushMetricExporter;
   readonly clock?: Clock;
 }
 

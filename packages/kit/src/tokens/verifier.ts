@@ -7,7 +7,7 @@
  * The steps after the cache are asked on every call.
  */
 import { hash } from "node:crypto";
-import { compactVerify } from "jose";
+import { compactVerify } from "jose/jws/compact/verify";
 import type { Clock } from "../clock/index.ts";
 import { DomainError } from "../errors/index.ts";
 import { CLOCK_SKEW_MS, fail, type Payload, readClaims, TokenCheckError } from "./claims.ts";

@@ -3,6 +3,7 @@ import type { Event, IngestService } from "@fujie/api/fujie/audit/v1/ingest";
 import { DomainError } from "@fujie/kit/errors";
 import { caller } from "@fujie/kit/serve";
 import type { Context } from "../context.ts";
+import { ERASED } from "../subjects/erasures.ts";
 
 /** Events come from services by mutual TLS; which one recorded an event is what its certificate says. */
 export function ingestService({ appender, subjectKeys }: Pick<Context, "appender" | "subjectKeys">) {
@@ -10,7 +11,7 @@ export function ingestService({ appender, subjectKeys }: Pick<Context, "appender
     const { peer } = caller(call);
     if (peer === undefined) throw new DomainError("PEER_CERTIFICATE_INVALID");
     const indexes = await appender.append(peer, events);
-    // Before the acknowledgement: after a crash in between, the registry tells it again.
+    // Before the acknowledgement: after a crash in between, the log tells it again, and so does the registry.
     for (const subject of erasedAmong(peer, events)) await subjectKeys.erase(subject);
     return { indexes: indexes.map(BigInt) };
   };
@@ -23,9 +24,8 @@ export function ingestService({ appender, subjectKeys }: Pick<Context, "appender
   } satisfies ServiceImpl<typeof IngestService>;
 }
 
-/** Whose retention the registry has ended: their details in the log end with it, and every proof stays valid. */
 function erasedAmong(service: string, events: readonly Event[]): string[] {
   return events.flatMap(({ type, subject }) =>
-    service === "registry" && type === "subject.erased" && subject !== "" ? [subject] : [],
+    service === ERASED.service && type === ERASED.type && subject !== "" ? [subject] : [],
   );
 }

@@ -1,5 +1,5 @@
 import { type Queryable, statement } from "@fujie/kit/db";
-import type { Names } from "./row.ts";
+import type { Name, Names } from "./row.ts";
 
 interface NameRow {
   id: number;
@@ -44,9 +44,24 @@ export function openNameNumbers(db: Queryable): NameNumbers {
   };
 }
 
-/** The names of these numbers; all there are when none are given. A number without a name is left out. */
-export async function readNames(db: Queryable, ids?: Iterable<number>): Promise<Names> {
-  const query = ids === undefined ? findAllNames() : findNames([...new Set(ids)]);
-  const { rows } = await db.query<NameRow>(query);
+/** All names there are. */
+export async function readNames(db: Queryable): Promise<Names> {
+  return namesIn((await db.query<NameRow>(findAllNames())).rows);
+}
+
+/** A name never gets another number: what was read once of a database need not be read again. */
+const remembered = new WeakMap<Queryable, Map<number, Name>>();
+
+/** The names of these numbers. A number without a name is left out. */
+export async function rememberNames(db: Queryable, ids: readonly number[]): Promise<Names> {
+  const known = remembered.get(db) ?? new Map<number, Name>();
+  remembered.set(db, known);
+  const missing = [...new Set(ids)].filter((id) => !known.has(id));
+  if (missing.length === 0) return known;
+  for (const [id, name] of namesIn((await db.query<NameRow>(findNames(missing))).rows)) known.set(id, name);
+  return known;
+}
+
+function namesIn(rows: readonly NameRow[]): Map<number, Name> {
   return new Map(rows.map(({ id, name }) => [id, { name, utf8: new Uint8Array(Buffer.from(name, "utf8")) }]));
 }

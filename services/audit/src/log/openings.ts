@@ -1,6 +1,18 @@
 import { type Queryable, statement } from "@fujie/kit/db";
-import { readNames } from "./names.ts";
-import { indexOf, PACKED_ROW, preimageOf, saltOf, serviceOf, splitRows, typeOf } from "./row.ts";
+import { HASH_BYTES } from "@fujie/transparency";
+import { rememberNames } from "./names.ts";
+import {
+  indexOf,
+  type Names,
+  PACKED_ROW,
+  preimageOf,
+  type Row,
+  saltOf,
+  serviceOf,
+  splitRows,
+  typeOf,
+  writeLeafHash,
+} from "./row.ts";
 
 /** An entry's index and what its leaf commits to. */
 export interface Opening {
@@ -24,14 +36,30 @@ export async function readOpenings(db: Queryable, from: number, count: number): 
 /** The openings of packed rows, in their order. Throws Error for a row that was changed into none. */
 export async function openRows(db: Queryable, packed: Buffer): Promise<Opening[]> {
   const rows = splitRows(packed);
-  if (rows.length === 0) return [];
-  const names = await readNames(
+  const names = await namesOf(db, rows);
+  return rows.map((row) => {
+    const preimage = preimageOf(row, names);
+    if (preimage === undefined) throw holdsNone(row);
+    return { index: indexOf(row), salt: saltOf(row), preimage };
+  });
+}
+
+/** The leaf hashes of packed rows, one after another. Throws Error for a row that was changed into none. */
+export async function leafHashesOf(db: Queryable, packed: Buffer): Promise<Uint8Array> {
+  const rows = splitRows(packed);
+  const names = await namesOf(db, rows);
+  const hashes = new Uint8Array(rows.length * HASH_BYTES);
+  for (const [at, row] of rows.entries()) if (!writeLeafHash(row, names, hashes, at * HASH_BYTES)) throw holdsNone(row);
+  return hashes;
+}
+
+function namesOf(db: Queryable, rows: readonly Row[]): Promise<Names> {
+  return rememberNames(
     db,
     rows.flatMap((row) => [serviceOf(row), typeOf(row)]),
   );
-  return rows.map((row) => {
-    const preimage = preimageOf(row, names);
-    if (preimage === undefined) throw new Error(`the row of entry ${indexOf(row)} holds no entry`);
-    return { index: indexOf(row), salt: saltOf(row), preimage };
-  });
+}
+
+function holdsNone(row: Row): Error {
+  return new Error(`the row of entry ${indexOf(row)} holds no entry`);
 }

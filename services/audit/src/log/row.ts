@@ -3,7 +3,7 @@
  * function of them, so that whatever is changed in a row changes its leaf. (The only column beside the entry is
  * `details_key`, which says where the key of the details is.)
  */
-import { CANONICAL_BYTES_MAX, HASH_BYTES, sha256 } from "@fujie/transparency";
+import { CANONICAL_BYTES_MAX, HASH_BYTES, openEntryHasher, sha256Into } from "@fujie/transparency/bulk";
 
 /** A name by its number: of a service or an event type. */
 export type Names = ReadonlyMap<number, Name>;
@@ -14,21 +14,20 @@ export interface Name {
 }
 
 /**
- * A row of audit.entry as one value, in PostgreSQL's binary form: the number of columns, then of each its type, its
- * length and its bytes. One value costs a fraction of seventeen, on both sides. Of large details only the digest
- * travels; for small ones PostgreSQL takes longer to hash them than the way takes.
+ * The columns of an entry in the order that is read here. Of large details only the digest travels; for small ones
+ * PostgreSQL takes longer to hash them than the way takes.
  */
-export const PACKED_ROW = `record_send(ROW(entry.index, entry.time_ms, entry.event_id, entry.service, entry.type,
+export const ROW_COLUMNS = `entry.index, entry.time_ms, entry.event_id, entry.service, entry.type,
   entry.outcome, entry.actor, entry.subject, entry.application_id, entry.organisation_id, entry.trace_id,
   entry.purpose, entry.reason, entry.digest, entry.salt,
   CASE WHEN length(entry.details) > 1024 THEN pg_catalog.sha256(entry.details) END,
-  CASE WHEN length(entry.details) <= 1024 THEN entry.details END))`;
+  CASE WHEN length(entry.details) <= 1024 THEN entry.details END`;
 
-/** The same with, at its end, the index to which the entry's event id leads. */
-export const PACKED_ROW_AND_EVENT = PACKED_ROW.replace(
-  /\)\)$/,
-  ", (SELECT event.index FROM audit.event WHERE event.event_id = entry.event_id)))",
-);
+/**
+ * A row of audit.entry as one value, in PostgreSQL's binary form: the number of columns, then of each its type, its
+ * length and its bytes. One value costs a fraction of seventeen, on both sides.
+ */
+export const PACKED_ROW = `record_send(ROW(${ROW_COLUMNS}))`;
 
 const COLUMNS = 17;
 const INDEX = 0;
@@ -43,35 +42,55 @@ const DIGEST = 13;
 const SALT = 14;
 const DETAILS_SHA256 = 15;
 const DETAILS = 16;
-const EVENT_INDEX = 17;
 
-/** A packed row, taken apart. */
+/** A row, taken apart. */
 export interface Row {
   readonly bytes: Buffer;
   /** Where each column begins. */
-  readonly begins: readonly number[];
+  readonly begins: number[];
   /** Of each column; −1 for NULL. */
-  readonly lengths: readonly number[];
+  readonly lengths: number[];
 }
 
 /** Takes apart packed rows that follow one another. */
 export function splitRows(bytes: Buffer): Row[] {
   const rows: Row[] = [];
   for (let at = 0; at < bytes.length; ) {
-    const columns = bytes.readInt32BE(at);
-    if (columns < COLUMNS) throw new RangeError("not a packed row of the log");
-    const begins: number[] = [];
-    const lengths: number[] = [];
-    at += 4;
-    for (let column = 0; column < columns; column++) {
-      const length = bytes.readInt32BE(at + 4);
-      begins.push(at + 8);
-      lengths.push(length);
-      at += 8 + Math.max(0, length);
-    }
-    rows.push({ bytes, begins, lengths });
+    if (bytes.readInt32BE(at) !== COLUMNS) throw new RangeError("not a packed row of the log");
+    const row: Row = { bytes, begins: [], lengths: [] };
+    at = takeColumns(row, at + 4, TYPE_BYTES);
+    rows.push(row);
   }
   return rows;
+}
+
+const TYPE_BYTES = 4;
+/** COPY's signature, flags and the length of an extension that there is not. */
+const COPY_HEADER_BYTES = 19;
+const COPY_END = -1;
+
+/** Rows of `ROW_COLUMNS` as `copyOut` gives them, one after another in the same object. */
+export function* copiedRows(bytes: Buffer): Generator<Row, void, undefined> {
+  const row: Row = { bytes, begins: Array<number>(COLUMNS).fill(0), lengths: Array<number>(COLUMNS).fill(0) };
+  for (let at = COPY_HEADER_BYTES; bytes.readInt16BE(at) !== COPY_END; ) {
+    if (bytes.readInt16BE(at) !== COLUMNS) throw new RangeError("not a row of the log");
+    at = takeColumns(row, at + 2, 0);
+    yield row;
+  }
+}
+
+/** Notes where the columns from `at` on are, each after its length and `before` bytes; gives where they end. */
+function takeColumns({ bytes, begins, lengths }: Row, at: number, before: number): number {
+  let next = at;
+  for (let column = 0; column < COLUMNS; column++) {
+    next += before;
+    const length = bytes.readInt32BE(next);
+    next += 4;
+    begins[column] = next;
+    lengths[column] = length;
+    if (length > 0) next += length;
+  }
+  return next;
 }
 
 export function indexOf(row: Row): number {
@@ -92,9 +111,15 @@ export function typeOf(row: Row): number {
   return row.bytes.readInt32BE(begin(row, TYPE));
 }
 
-/** Where the event id leads; undefined where it leads nowhere. */
-export function eventIndexOf(row: Row): number | undefined {
-  return (row.lengths[EVENT_INDEX] ?? -1) < 0 ? undefined : readNumber(row, EVENT_INDEX);
+/** Writes the 16 bytes of the event id at `at`. */
+export function writeEventId(row: Row, target: Uint8Array, at: number): void {
+  const from = begin(row, EVENT_ID);
+  for (let byte = 0; byte < UUID_BYTES; byte++) target[at + byte] = row.bytes[from + byte] ?? 0;
+}
+
+/** A copy of what its event fixes in the log. */
+export function digestOf(row: Row): Uint8Array {
+  return Uint8Array.from(row.bytes.subarray(begin(row, DIGEST), begin(row, DIGEST) + Math.max(0, length(row, DIGEST))));
 }
 
 function readNumber(row: Row, column: number): number {
@@ -144,21 +169,37 @@ const HEADER_BYTES = 5;
 const TIME_BYTES = 8;
 
 const hexDigits = Buffer.from("0123456789abcdef");
-/** One entry at a time is written here; a compact text at most triples. */
-const record = new Uint8Array(4 * CANONICAL_BYTES_MAX);
-let end = 0;
+/** One entry at a time is written where it is hashed; a compact text at most triples. */
+const hasher = openEntryHasher(4 * CANONICAL_BYTES_MAX);
+const record = hasher.input;
+const RECORD_AT = hasher.preimageAt;
+let end = RECORD_AT;
 
 /**
  * The preimage of the entry that the row holds: what `encodeEntry` gives, byte by byte. Undefined for a row that no
  * entry has: it was changed.
  */
 export function preimageOf(row: Row, names: Names): Uint8Array | undefined {
+  return writePreimage(row, names) ? record.slice(RECORD_AT, end) : undefined;
+}
+
+/** Writes the leaf hash of the row's entry at `at`; false, and nothing written, for a row that no entry has. */
+export function writeLeafHash(row: Row, names: Names, target: Uint8Array, at: number): boolean {
+  if (!writePreimage(row, names)) return false;
+  const salt = begin(row, SALT);
+  for (let byte = 0; byte < HASH_BYTES; byte++) record[hasher.saltAt + byte] = row.bytes[salt + byte] ?? 0;
+  hasher.hash(end - RECORD_AT, target, at);
+  return true;
+}
+
+/** Writes the preimage between RECORD_AT and `end`. */
+function writePreimage(row: Row, names: Names): boolean {
   const service = names.get(serviceOf(row));
   const type = names.get(typeOf(row));
   const outcome = outcomesByLetter.get(row.bytes[begin(row, OUTCOME)] ?? 0);
-  if (service === undefined || type === undefined || outcome === undefined || !isPlausible(row)) return undefined;
-  record[0] = 1;
-  end = 1;
+  if (service === undefined || type === undefined || outcome === undefined || !isPlausible(row)) return false;
+  record[RECORD_AT] = 1;
+  end = RECORD_AT + 1;
   writeTime(row);
   writeText(2, service.utf8, 0, service.utf8.length);
   writeHex(3, row, EVENT_ID, true);
@@ -171,7 +212,7 @@ export function preimageOf(row: Row, names: Names): Uint8Array | undefined {
   if (length(row, DETAILS) >= 0) writeDigest(13, row, DETAILS);
   else writeBytes(13, row, DETAILS_SHA256);
   writeBytes(14, row, DIGEST);
-  return end > CANONICAL_BYTES_MAX ? undefined : record.slice(0, end);
+  return end - RECORD_AT <= CANONICAL_BYTES_MAX;
 }
 
 /** Whether the columns are of a form that has one spelling only. */
@@ -241,7 +282,8 @@ function writeBytes(tag: number, row: Row, column: number): void {
 function writeDigest(tag: number, row: Row, column: number): void {
   const from = begin(row, column);
   writeHeader(tag, KIND_BYTES, HASH_BYTES);
-  copy(sha256(row.bytes.subarray(from, from + length(row, column))), 0, HASH_BYTES);
+  sha256Into(row.bytes.subarray(from, from + length(row, column)), record, end);
+  end += HASH_BYTES;
 }
 
 /** 16 bytes in lower-case hexadecimal digits, with the dashes of a UUID or without. */

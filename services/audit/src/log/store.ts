@@ -1,4 +1,4 @@
-import { type Connection, type Queryable, statement } from "@fujie/kit/db";
+import { type Connection, type Queryable, type Statement, statement, type Transaction } from "@fujie/kit/db";
 import type { PreparedEntry } from "./entry.ts";
 import { compactText, outcomeLetters } from "./row.ts";
 import type { FullTile } from "./tree.ts";
@@ -43,6 +43,7 @@ const findHead = statement(
   "audit.head.find",
   `SELECT origin, size::float8 AS size, root, epoch::float8 AS epoch FROM audit.head`,
 );
+// Divides by zero where the head is not where it was left: the commit that goes with it becomes a rollback.
 const advanceHead = statement(
   "audit.head.advance",
   `WITH moved AS (UPDATE audit.head SET size = $3, root = $4 WHERE epoch = $1 AND size = $2 RETURNING size),
@@ -50,7 +51,7 @@ const advanceHead = statement(
      INSERT INTO audit.tally AS t (service, sealed)
      SELECT service, sealed FROM moved, unnest($5::text[], $6::bigint[]) AS given (service, sealed)
      ON CONFLICT (service) DO UPDATE SET sealed = t.sealed + excluded.sealed
-   ) SELECT count(*)::int AS moved FROM moved`,
+   ) SELECT 1 / count(*)::int AS moved FROM moved`,
 );
 const beginNewMonth = statement("audit.partitions.month", `SELECT audit.begin_month($1) AS ended`);
 const ensurePartitions = statement(
@@ -142,10 +143,9 @@ export interface HeadMove {
   readonly sealed: ReadonlyMap<string, number>;
 }
 
-/** Compare-and-swap: false when the head is not where this epoch left it. */
-export async function moveHead(tx: Queryable, { epoch, from, to, root, sealed }: HeadMove): Promise<boolean> {
-  const query = advanceHead(epoch, from, to, root, [...sealed.keys()], [...sealed.values()]);
-  return (await tx.query<{ moved: number }>(query)).rows[0]?.moved === 1;
+/** Compare-and-swap: nothing of the transaction is committed when the head is not where this epoch left it. */
+export function sendHeadMove(tx: Pick<Transaction, "send">, { epoch, from, to, root, sealed }: HeadMove): void {
+  tx.send(advanceHead(epoch, from, to, root, [...sealed.keys()], [...sealed.values()]));
 }
 
 /** Creates partitions ahead until they hold the entries below `until`; gives how far they reach. */
@@ -164,26 +164,23 @@ export function namesIn(entries: readonly PreparedEntry[]): string[] {
 }
 
 /** Writes entries at `begin` and the indexes after it; `numbers` has all of their names. */
-export async function writeEntries(
-  tx: Queryable,
+export function insertionOf(
   begin: number,
   entries: readonly PreparedEntry[],
   numbers: ReadonlyMap<string, number>,
-): Promise<void> {
+): Statement {
   const column = (value: (entry: PreparedEntry) => string | number | null): unknown[] => entries.map(value);
   const bytes = entries.map(bytesOf);
-  await tx.query(
-    insertEntries(
-      begin,
-      column(({ entry }) => entry.eventId),
-      column(({ entry }) => entry.timeMs),
-      column(({ entry }) => numbers.get(entry.service) ?? null),
-      column(({ entry }) => numbers.get(entry.type) ?? null),
-      column(({ entry }) => outcomeLetters[entry.outcome] ?? null),
-      column(({ details }) => details?.keyId ?? null),
-      ...LENGTHS.map((at) => bytes.map((parts) => parts[at]?.length ?? 0)),
-      Buffer.concat(bytes.flat()),
-    ),
+  return insertEntries(
+    begin,
+    column(({ entry }) => entry.eventId),
+    column(({ entry }) => entry.timeMs),
+    column(({ entry }) => numbers.get(entry.service) ?? null),
+    column(({ entry }) => numbers.get(entry.type) ?? null),
+    column(({ entry }) => outcomeLetters[entry.outcome] ?? null),
+    column(({ details }) => details?.keyId ?? null),
+    ...LENGTHS.map((at) => bytes.map((parts) => parts[at]?.length ?? 0)),
+    Buffer.concat(bytes.flat()),
   );
 }
 
@@ -206,9 +203,9 @@ function bytesOf({ entry, salt, details }: PreparedEntry): Uint8Array[] {
   ];
 }
 
-export async function writeTiles(tx: Queryable, tiles: readonly FullTile[]): Promise<void> {
+export function sendTiles(tx: Pick<Transaction, "send">, tiles: readonly FullTile[]): void {
   if (tiles.length === 0) return;
-  await tx.query(
+  tx.send(
     insertTiles(
       tiles.map(({ level }) => level),
       tiles.map(({ index }) => index),

@@ -6,7 +6,7 @@ import { signCheckpoint } from "./checkpoints.ts";
 import type { PreparedEntry } from "./entry.ts";
 import { openNameNumbers } from "./names.ts";
 import type { Recovered, TreeHead } from "./recovery.ts";
-import { createPartitions, moveHead, namesIn, publishCheckpoint, writeEntries, writeTiles } from "./store.ts";
+import { createPartitions, insertionOf, namesIn, publishCheckpoint, sendHeadMove, sendTiles } from "./store.ts";
 import { type FullTile, growTree } from "./tree.ts";
 
 /** Commits under way at once: while one waits for the disk, the next one writes its rows. */
@@ -126,13 +126,12 @@ export function startTerm(options: TermOptions, recovered: Recovered): Term {
     await transaction(
       db,
       async (tx) => {
-        await writeEntries(tx, begin, entries, numbers);
-        await writeTiles(tx, full);
+        // Nobody waits for what each of them gives: a batch is two round trips.
+        tx.send(insertionOf(begin, entries, numbers));
+        sendTiles(tx, full);
         await before;
         const { size: to, root } = after;
-        const sealed = countByService(entries);
-        const moved = await moveHead(tx, { epoch: recovered.epoch, from: begin, to, root, sealed });
-        if (!moved) throw new Error("another sequencer has taken the lead");
+        sendHeadMove(tx, { epoch: recovered.epoch, from: begin, to, root, sealed: countByService(entries) });
       },
       { retries: 0 },
     );

@@ -1,26 +1,25 @@
 /*
- * One thread of a verification: asked for windows, it reads and checks them, the next one under way while it hashes.
+ * One thread of a verification: it checks the windows that it is given.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { openDatabase } from "@fujie/kit/db";
-import type { ThreadData, WindowAnswer, WindowRequest } from "./threads.ts";
-import { checkWindow } from "./window.ts";
+import { type CheckedWindow, checkWindow, type Known, type ReadWindow } from "./check-rows.ts";
+import type { WindowAnswer } from "./threads.ts";
 
-const { url, names, ranges }: ThreadData = workerData;
-const db = openDatabase({ url, poolMax: 2, service: "fujie audit verify", statementTimeoutMs: 600_000 });
-let last: Promise<void> = Promise.resolve();
+const known: Known = workerData;
 
-parentPort?.on("message", ({ begin, end }: WindowRequest) => {
-  const checked = checkWindow(db, { names, ranges }, begin, end);
-  last = answer(checked, last);
+parentPort?.on("message", (window: ReadWindow) => {
+  const answer = attempt(window);
+  parentPort?.postMessage(answer, "window" in answer ? buffersOf(answer.window) : []);
 });
 
-async function answer(checked: ReturnType<typeof checkWindow>, before: Promise<void>): Promise<void> {
-  const result: WindowAnswer = await checked.then(
-    (window) => ({ window }),
-    (error: unknown) => ({ error }),
-  );
-  await before;
-  const transfer = "window" in result ? [result.window.leaves.buffer] : [];
-  parentPort?.postMessage(result, transfer);
+function attempt(window: ReadWindow): WindowAnswer {
+  try {
+    return { window: checkWindow(known, window) };
+  } catch (error) {
+    return { error };
+  }
+}
+
+function buffersOf({ leaves, roots, eventIds }: CheckedWindow): ArrayBuffer[] {
+  return [leaves.buffer, roots.buffer, eventIds.buffer];
 }

@@ -1,49 +1,56 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import type { CheckedWindow, Known, Windows } from "./window.ts";
-
-/** What a thread starts with. */
-export interface ThreadData extends Known {
-  readonly url: string;
-}
-
-export interface WindowRequest {
-  readonly begin: number;
-  readonly end: number;
-}
+import type { Copyable, Queryable } from "@fujie/kit/db";
+import type { CheckedWindow, Known, ReadWindow } from "./check-rows.ts";
+import { readWindow, type Windows } from "./window.ts";
 
 /** A thread answers in the order in which it is asked. */
 export type WindowAnswer = { readonly window: CheckedWindow } | { readonly error: unknown };
 
 const THREADS_MAX = 4;
 const WINDOWS_PER_THREAD = 2;
+/** Each takes a connection or two. */
+const READS_AT_ONCE = 2;
 
 interface Waiting {
   readonly resolve: (window: CheckedWindow) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Windows of as many threads as the machine runs at once, four at most, each with a connection of its own. */
-export function startThreads(url: string, known: Known): Windows {
-  const threads = Array.from({ length: Math.min(THREADS_MAX, availableParallelism()) }, () => startThread(url, known));
+/** Windows that are read here and hashed by as many threads as the machine runs at once, four at most. */
+export function startThreads(db: Queryable & Copyable, known: Known): Windows {
+  const threads = Array.from({ length: Math.min(THREADS_MAX, availableParallelism()) }, () => startThread(known));
+  /** The last reads that were asked for: each begins when the one before the last has ended. */
+  let reads: readonly Promise<unknown>[] = [];
   let next = 0;
   return {
-    check: (begin, end) => {
+    check: async (begin, end) => {
       const thread = threads[next % threads.length];
       next += 1;
       if (thread === undefined) throw new Error("no thread was started");
-      return thread.check({ begin, end });
+      const reading = readAfter(reads.at(-READS_AT_ONCE), db, begin, end);
+      reads = [...reads, reading.catch(() => {})].slice(-READS_AT_ONCE);
+      return thread.check(await reading);
     },
-    ahead: WINDOWS_PER_THREAD * threads.length,
+    ahead: WINDOWS_PER_THREAD * threads.length + READS_AT_ONCE,
     [Symbol.asyncDispose]: async () => {
-      await Promise.all(threads.map(({ stop }) => stop()));
+      await Promise.all([...threads.map(({ stop }) => stop()), ...reads]);
     },
   };
 }
 
-function startThread(url: string, { names, ranges }: Known) {
-  const workerData: ThreadData = { url, names, ranges };
-  const worker = new Worker(new URL("./thread.ts", import.meta.url), { workerData });
+async function readAfter(
+  before: Promise<unknown> | undefined,
+  db: Queryable & Copyable,
+  begin: number,
+  end: number,
+): Promise<ReadWindow> {
+  await before;
+  return readWindow(db, begin, end);
+}
+
+function startThread(known: Known) {
+  const worker = new Worker(new URL("./thread.ts", import.meta.url), { workerData: known });
   let waiting: Waiting[] = [];
   let broken: unknown;
   const fail = (error: unknown): void => {
@@ -59,11 +66,11 @@ function startThread(url: string, { names, ranges }: Known) {
   worker.on("error", fail);
   worker.on("exit", () => fail(broken ?? new Error("a thread of the verification ended")));
   return {
-    check: (request: WindowRequest): Promise<CheckedWindow> => {
+    check: (window: ReadWindow): Promise<CheckedWindow> => {
       if (broken !== undefined) return Promise.reject(broken);
       const { promise, resolve, reject } = Promise.withResolvers<CheckedWindow>();
       waiting.push({ resolve, reject });
-      worker.postMessage(request);
+      worker.postMessage(window, [window.rows.buffer]);
       return promise;
     },
     stop: () => worker.terminate(),

@@ -1,7 +1,10 @@
+import { availableParallelism } from "node:os";
 import { type Database, statement } from "@fujie/kit/db";
 import {
+  append,
   type Checkpoint,
   equalHashes,
+  type Frontier,
   HASH_BYTES,
   root,
   splitHashes,
@@ -9,13 +12,15 @@ import {
   type Verifier,
 } from "@fujie/transparency";
 import { digestOfEnded, readEndedRanges } from "../retention/ended.ts";
+import type { CheckedWindow, Known } from "./check-rows.ts";
 import { openCheckpoint } from "./checkpoints.ts";
+import { type EventIds, openEventIds } from "./event-ids.ts";
 import { readNames } from "./names.ts";
 import type { TreeHead } from "./recovery.ts";
 import { type Head, readCheckpoint } from "./store.ts";
 import { startThreads } from "./threads.ts";
 import { emptyTree, type FullTile, growTree, type Tree } from "./tree.ts";
-import { type CheckedWindow, type Known, keyOf, storedTiles, type TileRow, type Windows, windowsOf } from "./window.ts";
+import { keyOf, storedTiles, type TileRow, type Windows, windowsOf } from "./window.ts";
 
 /** One thing that is not as it was sealed; `index` is the entry's, or the first one's under the tile. */
 export interface Finding {
@@ -60,8 +65,6 @@ export interface LogReport {
 
 export interface VerifyOptions {
   readonly db: Database;
-  /** The same database's: with it the entries of a large log are hashed by several threads, each with a connection. */
-  readonly url?: string;
   readonly origin: string;
   /** The log's public keys (`checkpointVerifiers`), from the signed bundle rather than from the service. */
   readonly verifiers: readonly Verifier[];
@@ -77,10 +80,9 @@ type Report = (kind: Finding["kind"], index?: number, what?: string) => void;
 
 const FINDINGS_MAX = 100;
 /** Whole tiles. */
-const WINDOW_ENTRIES = 8 * TILE_WIDTH;
-const EVENT_IDS_MAX = 20_000;
+const WINDOW_ENTRIES = 16 * TILE_WIDTH;
 /** Smaller logs are verified before threads have started. */
-const THREADS_FROM = 32 * WINDOW_ENTRIES;
+const THREADS_FROM = 16_384;
 
 // Moved together, read together.
 const findMoment = statement(
@@ -98,13 +100,6 @@ const countUnsealed = statement(
   "audit.verify.unsealed",
   `SELECT count(*)::int AS unsealed FROM audit.entry WHERE index >= (SELECT size FROM audit.head)`,
 );
-const countEventIds = statement(
-  "audit.verify.event_ids",
-  `SELECT count(*) FILTER (WHERE index < $2::bigint)::int AS sealed,
-     (array_agg(event_id))[count(*)::int] AS last
-   FROM (SELECT event_id, index FROM audit.event WHERE event_id > $1::uuid ORDER BY event_id LIMIT $3) AS part`,
-);
-
 /**
  * Reads the whole log from entry 0 and hashes it again: every row against its leaf, every tile against the leaves, the
  * head and every checkpoint against the root. Whatever somebody changed, removed or moved in the database is a finding;
@@ -134,8 +129,16 @@ export async function verifyLog(options: VerifyOptions): Promise<LogReport> {
   // After the head: every name below its size is there.
   const names = await readNames(db);
   await using windows = openWindows(options, size, { names, ranges });
-  const walk: Walk = { db, size, wanted, windows, report, onProgress: options.onProgress ?? (() => {}) };
-  const [{ roots, services, lastDrop }, counts] = await Promise.all([rehash(walk), countRows(db, size)]);
+  const eventIds = await openEventIds({
+    db,
+    size,
+    windowEntries: WINDOW_ENTRIES,
+    onAltered: (index) => report("EVENT_ID_ALTERED", index),
+  });
+  const walk: Walk = { db, size, wanted, windows, eventIds, report, onProgress: options.onProgress ?? (() => {}) };
+  const { roots, services, lastDrop } = await rehash(walk);
+  const eventCount = await eventIds.finish();
+  const [unsealed] = (await db.query<{ unsealed: number }>(countUnsealed())).rows;
 
   if (head !== undefined && !isRootOf(roots, head)) report("HEAD_MISMATCH");
   const fitting = checkpoints.filter((checkpoint) => isRootOf(roots, checkpoint));
@@ -143,16 +146,17 @@ export async function verifyLog(options: VerifyOptions): Promise<LogReport> {
   if (ranges.length > 0 && !equalHashes(lastDrop, digestOfEnded(ranges))) report("DROP_UNRECORDED");
   // Rows that are gone or unreadable are told already.
   if (findings.length === 0) checkTally(tally, services, size, ranges.length > 0, report);
-  if (counts.unsealed !== 0) report("ENTRY_UNSEALED");
-  // Every entry has its event id (checked row by row), so equal numbers leave no event id without its entry.
-  if (counts.eventIds !== size) report("EVENT_ID_ALTERED");
+  if (unsealed?.unsealed !== 0) report("ENTRY_UNSEALED");
+  // Every entry has its event id, so equal numbers leave no event id without its entry.
+  if (eventCount !== size) report("EVENT_ID_ALTERED");
   await checkReconciliation(db, report);
   const ended = ranges.reduce((sum, { begin, end }) => sum + end - begin, 0);
   return { size, checkpoints: fitting.length, ended, roots, findings };
 }
 
-function openWindows({ db, url }: VerifyOptions, size: number, known: Known): Windows {
-  return url !== undefined && size >= THREADS_FROM ? startThreads(url, known) : windowsOf(db, known);
+function openWindows({ db }: VerifyOptions, size: number, known: Known): Windows {
+  const threadsHelp = size >= THREADS_FROM && availableParallelism() > 1;
+  return threadsHelp ? startThreads(db, known) : windowsOf(db, known);
 }
 
 /** What a walk over the log needs. */
@@ -161,6 +165,7 @@ interface Walk {
   readonly size: number;
   readonly wanted: ReadonlySet<number>;
   readonly windows: Windows;
+  readonly eventIds: EventIds;
   readonly report: Report;
   readonly onProgress: (entries: number, size: number) => void;
 }
@@ -176,14 +181,14 @@ interface Walked {
 
 /** Hashes the entries below `size`; gives the roots at the wanted sizes and at the end. */
 async function rehash(walk: Walk): Promise<Walked> {
-  const { db, size, wanted, windows, report } = walk;
+  const { db, size, wanted, windows, eventIds, report } = walk;
   const walked: Walked = { roots: new Map(), services: new Map(), lastDrop: new Uint8Array() };
-  let tree = emptyTree;
-  const keepRoot = (now: Tree): void => {
-    const at = now.frontier.size;
-    if (at === size || wanted.has(at)) walked.roots.set(at, root(now.frontier));
+  const keepRoot = (frontier: Frontier): void => {
+    if (frontier.size === size || wanted.has(frontier.size)) walked.roots.set(frontier.size, root(frontier));
   };
-  keepRoot(tree);
+  /** The tree whose leaves are the roots of the full tiles of level 0. */
+  let tiles = emptyTree;
+  keepRoot(tiles.frontier);
   const coming: Promise<CheckedWindow>[] = [];
   let asked = 0;
   for (let begin = 0; begin < size; begin += WINDOW_ENTRIES) {
@@ -195,38 +200,45 @@ async function rehash(walk: Walk): Promise<Walked> {
     }
     const window = await coming.shift();
     if (window === undefined) break;
-    const { end, leaves } = window;
     for (const { kind, index } of window.findings) report(kind, index);
     for (const [service, entries] of window.services)
       walked.services.set(service, (walked.services.get(service) ?? 0) + entries);
     walked.lastDrop = window.lastDrop ?? walked.lastDrop;
     const full: FullTile[] = [];
     // In steps that end where a root is wanted.
-    const stops = [...[...wanted].filter((at) => at > begin && at < end).sort((a, b) => a - b), end];
+    const stops = [...[...wanted].filter((at) => at > begin && at < window.end).sort((a, b) => a - b), window.end];
     for (const stop of stops) {
-      const from = (tree.frontier.size - begin) * HASH_BYTES;
-      const grown = growTree(tree, splitHashes(leaves.subarray(from, (stop - begin) * HASH_BYTES)));
-      tree = grown.tree;
-      full.push(...grown.full);
-      keepRoot(tree);
+      const grown = growTree(tiles, rootsBetween(window, tiles.frontier.size, Math.floor(stop / TILE_WIDTH)));
+      tiles = grown.tree;
+      full.push(...grown.full.map((tile) => ({ ...tile, level: tile.level + 1 })));
+      keepRoot(frontierAt(tiles, window, stop));
     }
-    checkTiles(full, window.tiles, report);
-    // Higher tiles are not read with the leaves; there are few.
-    const higher = full.filter(({ level }) => level > 0);
-    checkTiles(higher, await storedTiles(db, higher), report, true);
-    walk.onProgress(end, size);
+    // Tiles of level 0 were checked with their leaves.
+    checkTiles(full, await storedTiles(db, full), report);
+    await eventIds.compare(begin, window.eventIds);
+    walk.onProgress(window.end, size);
   }
   return walked;
 }
 
-function checkTiles(
-  full: readonly FullTile[],
-  stored: ReadonlyMap<string, TileRow>,
-  report: Report,
-  higher = false,
-): void {
+/** The roots of a window's full tiles from one to another, by their place in the log. */
+function rootsBetween({ begin, roots }: CheckedWindow, from: number, until: number): Uint8Array[] {
+  const first = begin / TILE_WIDTH;
+  return splitHashes(roots.subarray((from - first) * HASH_BYTES, (until - first) * HASH_BYTES));
+}
+
+/** The tree over the leaves below `size`, fewer than 256 of which are in none of the full tiles. */
+function frontierAt(tiles: Tree, { begin, leaves }: CheckedWindow, size: number): Frontier {
+  // A tile's root is a node of the log's tree: both trees have the same widest nodes.
+  const frontier = { size: tiles.frontier.size * TILE_WIDTH, hashes: tiles.frontier.hashes };
+  return append(
+    frontier,
+    splitHashes(leaves.subarray((frontier.size - begin) * HASH_BYTES, (size - begin) * HASH_BYTES)),
+  );
+}
+
+function checkTiles(full: readonly FullTile[], stored: ReadonlyMap<string, TileRow>, report: Report): void {
   for (const tile of full) {
-    if (tile.level > 0 !== higher) continue;
     const row = stored.get(keyOf(tile));
     if (row !== undefined && equalHashes(row.hashes, tile.hashes) && equalHashes(row.root, tile.root)) continue;
     report("TILE_ALTERED", tile.index * TILE_WIDTH ** (tile.level + 1));
@@ -265,17 +277,4 @@ async function readMoment(db: Database): Promise<{ head: Head | undefined; tally
     await db.query<Head & { tally: Record<string, number> | null } & Record<string, unknown>>(findMoment())
   ).rows;
   return { head: row, tally: row?.tally ?? {} };
-}
-
-/** How many rows there are beyond the head, and event ids below it. */
-async function countRows(db: Database, size: number): Promise<{ unsealed: number | undefined; eventIds: number }> {
-  const [unsealed] = (await db.query<{ unsealed: number }>(countUnsealed())).rows;
-  let eventIds = 0;
-  for (let last: string | null = "00000000-0000-0000-0000-000000000000"; last !== null; ) {
-    const query = countEventIds(last, size, EVENT_IDS_MAX);
-    const [row] = (await db.query<{ sealed: number; last: string | null }>(query)).rows;
-    eventIds += row?.sealed ?? 0;
-    last = row?.last ?? null;
-  }
-  return { unsealed: unsealed?.unsealed, eventIds };
 }

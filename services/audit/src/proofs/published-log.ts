@@ -1,6 +1,6 @@
 import type { Queryable } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
-import { decodeHashTile, locateNode, type ReadTile } from "@fujie/transparency";
+import { decodeHashTile, locateNode, proveInclusionFromTiles, type ReadTile } from "@fujie/transparency";
 import type { PublishedCheckpoint } from "../log/store.ts";
 import { readPublished } from "../witnessing/store.ts";
 
@@ -20,4 +20,17 @@ export async function readLeafHash(tiles: ReadTile, index: number, size: number)
   const hash = decodeHashTile(await tiles(tile), tile.width)[offset];
   if (hash === undefined) throw new Error("a tile is shorter than its width");
   return hash;
+}
+
+/** A leaf's hash and its path to the root of the published size: their tiles are read together. */
+export async function proveLeaf(
+  tiles: ReadTile,
+  index: number,
+  size: number,
+): Promise<{ readonly leafHash: Uint8Array; readonly path: Uint8Array[] }> {
+  const [leafHash, path] = await Promise.all([
+    readLeafHash(tiles, index, size),
+    proveInclusionFromTiles(index, size, tiles),
+  ]);
+  return { leafHash, path };
 }

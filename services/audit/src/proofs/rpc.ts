@@ -2,17 +2,10 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { LogService } from "@fujie/api/fujie/audit/v1/log";
 import { DomainError, fieldError } from "@fujie/kit/errors";
 import { caller } from "@fujie/kit/serve";
-import {
-  decodeEntry,
-  entryLeafHash,
-  equalHashes,
-  formatProofBundle,
-  proveConsistencyFromTiles,
-  proveInclusionFromTiles,
-} from "@fujie/transparency";
+import { proveConsistencyFromTiles } from "@fujie/transparency";
 import type { Context } from "../context.ts";
-import { findStoredEntry, indexesOf } from "../events/store.ts";
-import { publishedCheckpoint, readLeafHash } from "./published-log.ts";
+import { proveEvent } from "./prove-event.ts";
+import { proveLeaf, publishedCheckpoint } from "./published-log.ts";
 
 type ProofMethods = Pick<
   ServiceImpl<typeof LogService>,
@@ -30,11 +23,9 @@ export function proofMethods({ db, tiles }: Pick<Context, "db" | "tiles">) {
       const published = await publishedCheckpoint(db);
       const size = sizeOf(treeSize, published.size, "tree_size");
       if (index >= size) throw new DomainError("ENTRY_NOT_FOUND");
-      const leaf = Number(index);
       return {
-        leafHash: await readLeafHash(tiles, leaf, size),
+        ...(await proveLeaf(tiles, Number(index), size)),
         treeSize: BigInt(size),
-        path: await proveInclusionFromTiles(leaf, size, tiles),
         checkpoint: size === published.size ? published.note : "",
       };
     },
@@ -51,19 +42,9 @@ export function proofMethods({ db, tiles }: Pick<Context, "db" | "tiles">) {
     },
 
     async getEventProof({ eventId }, call) {
-      const { size, note } = await publishedCheckpoint(db);
-      const index = (await indexesOf(db, [eventId])).get(eventId.toLowerCase());
-      // What no published checkpoint covers cannot be proven yet.
-      const stored = index === undefined || index >= size ? undefined : await findStoredEntry(db, index);
-      // Another service's event is as unknown as none.
-      if (stored === undefined || decodeEntry(stored.preimage).service !== caller(call).peer) {
-        throw new DomainError("ENTRY_NOT_FOUND");
-      }
-      const { preimage, salt } = stored;
-      const leaf = await readLeafHash(tiles, stored.index, size);
-      if (!equalHashes(entryLeafHash(preimage, salt), leaf)) throw new Error("an entry is not what its leaf binds");
-      const path = await proveInclusionFromTiles(stored.index, size, tiles);
-      return { preimage, salt, proofBundle: formatProofBundle({ index: stored.index, path, checkpoint: note }) };
+      const proof = await proveEvent({ db, tiles }, eventId, caller(call).peer);
+      if (proof === undefined) throw new DomainError("ENTRY_NOT_FOUND");
+      return proof;
     },
   } satisfies ProofMethods;
 }

@@ -1,14 +1,8 @@
 import { createHash } from "node:crypto";
 import { type Queryable, statement } from "@fujie/kit/db";
+import type { EndedRange } from "./ended-range.ts";
 
-/** Entries that ended with their partitions: begin included, end excluded. */
-export interface EndedRange {
-  readonly begin: number;
-  readonly end: number;
-}
-
-/** The event by which the log itself records what ended; its digest is `digestOfEnded` of everything that has. */
-export const DROPPED_TYPE = "entries.dropped";
+export { DROPPED_TYPE } from "./ended-range.ts";
 
 const findEnded = statement(
   "audit.range.ended",
@@ -38,8 +32,4 @@ export function digestOfEnded(ranges: readonly EndedRange[]): Uint8Array {
       .update(`fujie.audit.dropped.v1\n${lines.join("")}`, "utf8")
       .digest(),
   );
-}
-
-export function isEnded(ranges: readonly EndedRange[], index: number): boolean {
-  return ranges.some(({ begin, end }) => begin <= index && index < end);
 }

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { DomainError } from "@fujie/kit/errors";
-import { decodeEntry, entryLeafHash, equalHashes, type LogEntry, proveInclusionFromTiles } from "@fujie/transparency";
+import { decodeEntry, entryLeafHash, equalHashes, type LogEntry } from "@fujie/transparency";
 import type { Context } from "../context.ts";
 import { findStoredEntry } from "../events/store.ts";
 import type { StoredEntry } from "../log/entry.ts";
-import { readLeafHash } from "../proofs/published-log.ts";
+import { proveLeaf } from "../proofs/published-log.ts";
 
 export interface ProvenEntry {
   readonly stored: StoredEntry;
@@ -26,10 +26,11 @@ export async function readProvenEntry(
   const stored = index === undefined || index >= size ? undefined : await findStoredEntry(db, index);
   if (stored === undefined) throw new DomainError("ENTRY_NOT_FOUND");
   const { preimage, salt, details } = stored;
-  if (!equalHashes(entryLeafHash(preimage, salt), await readLeafHash(tiles, stored.index, size)))
+  const { leafHash, path } = await proveLeaf(tiles, stored.index, size);
+  if (!equalHashes(entryLeafHash(preimage, salt), leafHash))
     throw new Error(`entry ${stored.index} is not what its leaf binds`);
   const entry = decodeEntry(preimage);
   const digest = details === undefined ? Buffer.of() : createHash("sha256").update(details.sealed).digest();
   if (!equalHashes(digest, entry.detailsSha256)) throw new Error(`the details of entry ${stored.index} were changed`);
-  return { stored, entry, path: await proveInclusionFromTiles(stored.index, size, tiles) };
+  return { stored, entry, path };
 }

@@ -34,7 +34,7 @@ export const noConditions: Omit<Question, "key" | "value"> = {
 };
 
 /** What one request looks through at most: bounds its time, however rare what is sought. */
-export const LOOKED_AT_MAX = 500;
+export const LOOKED_AT_MAX = 300;
 
 /** At most `limit` entries with an index below `before`. May find fewer, or none, and still tell where to go on. */
 export async function findEntries(

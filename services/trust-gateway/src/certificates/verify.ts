@@ -107,7 +107,7 @@ async function record(
     subjectDigest: ring.hmac("blind-index", `${kind}:${canonicalIdentifier(kind, holder.value)}`).digest,
   } as const;
   await transaction(db, async (tx) => {
-    await putEvidence(tx, ring, [row], nowMs + periods.keepMs);
+    putEvidence(tx, ring, [row], nowMs + periods.keepMs);
     await raiseCrlNumbers(tx, crlNumbers);
     const details = { evidence_id: row.evidenceId, ca: authority.id, holder: kind };
     await recordEvent(context, tx, call, { type: "certificate.verified", outcome: "SUCCESS", details });

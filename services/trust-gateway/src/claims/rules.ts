@@ -268,7 +268,13 @@ function unsupported(): DomainError {
 
 const CHINA_OFFSET_MS = 8 * 3_600_000;
 
+const DAY_MS = 86_400_000;
+/** Of the last question: that of the next one, but for midnight. */
+let lastDay = { number: Number.NaN, text: "" };
+
 /** The calendar day in China, where birth dates are counted. */
 export function dayInChina(nowMs: number): string {
-  return new Date(nowMs + CHINA_OFFSET_MS).toISOString().slice(0, 10);
+  const number = Math.floor((nowMs + CHINA_OFFSET_MS) / DAY_MS);
+  if (number !== lastDay.number) lastDay = { number, text: new Date(number * DAY_MS).toISOString().slice(0, 10) };
+  return lastDay.text;
 }

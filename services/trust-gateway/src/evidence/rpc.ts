@@ -52,6 +52,7 @@ async function collectEvidence(
     keys: ring,
     clock,
     keepMs: REQUEST_KEEP_MS,
+    idsOnly: true,
     answer: (verificationId: string) => create(CollectEvidenceResponseSchema, { decision: { verificationId } }),
     idOf: ({ decision }: CollectEvidenceResponse) => decision?.verificationId ?? "",
   };

@@ -34,14 +34,14 @@ const purgeBatch = statement(
 );
 
 /** Puts what sources said; at most one word of each source about each verification. */
-export async function putEvidence(
+export function putEvidence(
   tx: Transaction,
   ring: Pick<KeyRing, "hmac">,
   rows: readonly EvidenceRow[],
   expiresAtMs?: number,
-): Promise<void> {
+): void {
   if (rows.length === 0) return;
-  await tx.query(
+  tx.send(
     upsert(
       rows.map(({ evidenceId }) => evidenceId),
       rows.map(({ verificationId = null }) => verificationId),

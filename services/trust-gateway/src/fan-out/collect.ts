@@ -167,8 +167,13 @@ async function askOne(
     return { evidenceId: uuidv7(clock.nowMs()), ...about, verdict: verdictOf(answer), level, checkedAtMs };
   } catch (error) {
     if (!signal.aborted) {
+      // Its message names what was wrong with the answer, and never an element.
+      const problem = error instanceof SourceError ? error.message : undefined;
       const grave = error instanceof SourceError && error.fault === "REFUSED" ? "error" : "warn";
-      log[grave]({ source: sourceId, verification: row.verificationId, err: error }, "a source gave no answer");
+      log[grave](
+        { source: sourceId, verification: row.verificationId, problem, err: error },
+        "a source gave no answer",
+      );
     }
     const nowMs = clock.nowMs();
     return { evidenceId: uuidv7(nowMs), ...about, verdict: "UNAVAILABLE", level: 0, checkedAtMs: nowMs };

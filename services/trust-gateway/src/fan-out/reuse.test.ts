@@ -77,6 +77,20 @@ test("whoever can write to the store cannot make a word up, change one, or move 
     assert.deepEqual(await find(key), [], key);
 });
 
+test("a text that was found genuine before is no excuse for another one under its key, or for itself under another", async () => {
+  const { clock, reusing } = setUp();
+  const find = (key: string) => findWords(reusing, key, HOUR_MS, clock.nowMs());
+  await keepWords(reusing, "k", [row("MATCH")], HOUR_MS, clock.nowMs());
+  assert.equal((await find("k")).length, 1);
+  assert.equal((await find("k")).length, 1);
+  const genuine = (await reusing.ephemeral.get("words:k")) ?? "";
+  await reusing.ephemeral.set("words:k", genuine.replace("MATCH", "MISMATCH"), { ttlMs: HOUR_MS });
+  await reusing.ephemeral.set("words:other", genuine, { ttlMs: HOUR_MS });
+  assert.deepEqual([await find("k"), await find("other")], [[], []]);
+  await reusing.ephemeral.set("words:k", genuine, { ttlMs: HOUR_MS });
+  assert.equal((await find("k")).length, 1);
+});
+
 test("a store that is away has no words", async () => {
   const { reusing } = setUp();
   const away = { ...reusing, ephemeral: { get: () => Promise.reject(new Error("away")), set: reusing.ephemeral.set } };

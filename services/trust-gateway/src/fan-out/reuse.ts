@@ -42,9 +42,28 @@ export async function findWords(
   if (reuseMs === 0) return [];
   const kept = await ephemeral.get(`words:${key}`).catch(() => undefined);
   if (kept === undefined) return [];
+  return genuineWords(ring, key, kept).filter((word) => isFresh(word, reuseMs, nowMs));
+}
+
+interface Genuine {
+  readonly kept: string;
+  readonly words: readonly KnownWord[];
+}
+
+/** By key, what was found genuine before: the store may hold another text by now, but the same one stays ours. */
+const genuine = new WeakMap<Reusing["ring"], Map<string, Genuine>>();
+const GENUINE_MAX = 10_000;
+
+function genuineWords(ring: Reusing["ring"], key: string, kept: string): readonly KnownWord[] {
+  const known = genuine.get(ring) ?? new Map<string, Genuine>();
+  const before = known.get(key);
+  if (before?.kept === kept) return before.words;
   const [mac = "", text = ""] = kept.split(" ", 2);
   if (!ring.hmacMatches("evidence", macText(key, text), Buffer.from(mac, "base64url"))) return [];
-  return readWords(text).filter((word) => isFresh(word, reuseMs, nowMs));
+  const words = readWords(text);
+  if (known.size >= GENUINE_MAX) known.clear();
+  genuine.set(ring, known.set(key, { kept, words }));
+  return words;
 }
 
 /** Keeps what may be used again. Throws where the store is away. */

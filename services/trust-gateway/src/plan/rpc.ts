@@ -51,6 +51,8 @@ export function describeSource(source: GuardedSource, policy: Policy) {
   return {
     sourceId: source.id,
     claimTypes: source.claimTypes.map((type) => ClaimType[type]),
+    claimTypesNotOffered: source.notOffered().map((type) => ClaimType[type]),
+    level: source.level,
     enabled: policy.enabledSources.has(source.id),
     available: source.hindrance(termsOf(policy.sources.get(source.id))) === undefined,
     latencyP95Ms: source.p95Ms() ?? 0,

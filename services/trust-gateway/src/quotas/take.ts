@@ -54,11 +54,33 @@ export async function takeNetworkQuota(
   const nowMs = clock.nowMs();
   const minute = Math.floor(nowMs / MINUTE_MS);
   const leftMs = (minute + 1) * MINUTE_MS - nowMs;
-  const digest = ring.hmac("cache-key", `quota:network:${network ?? ""}`).digest.toString("base64url");
+  const digest = digestNetwork(ring, minute, network ?? "");
   const asked = await ephemeral.increment(`quota:network:${minute}:${digest}`, { ttlMs: leftMs });
   if (asked > caps.perNetworkPerMinute) {
     throw new DomainError("QUOTA_EXCEEDED", { subject: "network", retryDelayMs: leftMs });
   }
+}
+
+interface NetworkDigests {
+  readonly minute: number;
+  readonly digests: Map<string, string>;
+}
+
+/** Most questions come from few networks: their digests are kept until the minute is over, and no longer. */
+const networkDigests = new WeakMap<Counting["ring"], NetworkDigests>();
+const NETWORKS_MAX = 1_000;
+
+function digestNetwork(ring: Counting["ring"], minute: number, network: string): string {
+  let kept = networkDigests.get(ring);
+  if (kept === undefined || kept.minute !== minute || kept.digests.size > NETWORKS_MAX) {
+    kept = { minute, digests: new Map() };
+    networkDigests.set(ring, kept);
+  }
+  const known = kept.digests.get(network);
+  if (known !== undefined) return known;
+  const digest = ring.hmac("cache-key", `quota:network:${network}`).digest.toString("base64url");
+  kept.digests.set(network, digest);
+  return digest;
 }
 
 /** Throws QUOTA_EXCEEDED once something that the claim is about was asked about too often. */

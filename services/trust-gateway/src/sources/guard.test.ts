@@ -6,6 +6,7 @@ import { manualTime, systemTimers, type Timers } from "@fujie/kit/timers";
 import { type GuardedSource, type GuardLimits, type GuardOptions, guardSource, type Turn } from "./guard.ts";
 import { NO_LIMITS, type SourceTerms } from "./quota.ts";
 import {
+  type Announcement,
   type Answer,
   type Check,
   type MaintenanceWindow,
@@ -65,7 +66,7 @@ function setUp(ends: (SourceFault | "found")[], { windows = [], limits, options,
     },
     findOutcome: async () => (next("outcome") === "found" ? answer : undefined),
     wasAnswered: async () => next("probe") === "found",
-    describe: async () => windows,
+    describe: async () => ({ maintenance: windows }),
     [Symbol.dispose]: () => {},
     ...change,
   };
@@ -76,6 +77,7 @@ function setUp(ends: (SourceFault | "found")[], { windows = [], limits, options,
     stopping: new AbortController().signal,
     ephemeral: memoryEphemeral({ maxEntries: 100, clock: time.clock }),
     terms: async () => ({ ratePerSecond: 0, perDay: 0 }),
+    log: { warn: () => {} },
     random: () => 0,
     limits: {
       concurrencyMax: 4,
@@ -204,6 +206,32 @@ test("in announced maintenance a source is not called", async () => {
   assert.deepEqual(await guarded.ask(check, first), answer);
 });
 
+test("SZ-9 a source is asked for no more than it offers itself, of types and of level, and the operators are told once", async () => {
+  const warned: unknown[] = [];
+  let says: Announcement = { maintenance: [], claimTypes: ["PERSON_TWO_ELEMENT", "LEGAL_PERSON"], level: 3 };
+  const { guarded } = setUp([], {
+    source: { claimTypes: ["PERSON_TWO_ELEMENT", "GUARDIAN"], level: 2, describe: async () => says },
+    options: { log: { warn: (about: unknown) => void warned.push(about) } },
+  });
+  const asked = () => [guarded.claimTypes, guarded.level, guarded.notOffered()];
+  assert.deepEqual(asked(), [["PERSON_TWO_ELEMENT", "GUARDIAN"], 2, []], "before it has said anything");
+  await guarded.refresh();
+  await guarded.refresh();
+  assert.deepEqual(asked(), [["PERSON_TWO_ELEMENT"], 2, ["GUARDIAN"]]);
+  says = { ...says, level: 1 };
+  await guarded.refresh();
+  assert.deepEqual(asked(), [["PERSON_TWO_ELEMENT"], 1, ["GUARDIAN"]]);
+  says = { ...says, claimTypes: ["PERSON_TWO_ELEMENT", "GUARDIAN"], level: 2 };
+  await guarded.refresh();
+  assert.deepEqual(asked(), [["PERSON_TWO_ELEMENT", "GUARDIAN"], 2, []]);
+  const about = { source: "base", configuredLevel: 2 };
+  assert.deepEqual(warned, [
+    { ...about, notOffered: ["GUARDIAN"], level: 2 },
+    { ...about, notOffered: ["GUARDIAN"], level: 1 },
+    { ...about, notOffered: [], level: 2 },
+  ]);
+});
+
 test("SZ-4.4 nothing is sent to a suspended source: no question, no queued one, no probe, no look at its calendar", async () => {
   const { waiting, call } = heldCalls();
   let suspended = false;
@@ -214,7 +242,7 @@ test("SZ-4.4 nothing is sent to a suspended source: no question, no queued one, 
       check: () => call("base"),
       describe: async () => {
         described.push(1);
-        return [];
+        return { maintenance: [] };
       },
     },
     options: { terms: async () => (suspended ? undefined : { ratePerSecond: 0, perDay: 0 }) },

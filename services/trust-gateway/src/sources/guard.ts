@@ -14,6 +14,7 @@
 import { randomBytes } from "node:crypto";
 import type { Clock } from "@fujie/kit/clock";
 import type { Ephemeral } from "@fujie/kit/ephemeral";
+import type { Logger } from "@fujie/kit/log";
 import { backoffMs, type Timers } from "@fujie/kit/timers";
 import {
   CircuitState,
@@ -25,6 +26,7 @@ import {
   TimeoutStrategy,
   timeout,
 } from "cockatiel";
+import type { ClaimTypeName } from "../claims/rules.ts";
 import { createBudget } from "./budget.ts";
 import type { Claimant } from "./fair-queue.ts";
 import { createGate } from "./gate.ts";
@@ -33,6 +35,7 @@ import { createLimiter } from "./limiter.ts";
 import { type SourceTerms, takeSourceQuota } from "./quota.ts";
 import { type Assigned, createReplicas } from "./replicas.ts";
 import {
+  type Announcement,
   type Answer,
   type Check,
   type MaintenanceWindow,
@@ -67,6 +70,7 @@ export interface GuardOptions {
   readonly ephemeral: Pick<Ephemeral, "takeToken" | "increment">;
   /** On which terms the registry lets the source be asked now; undefined: it does not, and nothing is sent to it. */
   readonly terms: (sourceId: string) => Promise<SourceTerms | undefined>;
+  readonly log: Pick<Logger, "warn">;
   readonly random?: () => number;
 }
 
@@ -95,6 +99,12 @@ export interface GuardState {
 }
 
 export interface GuardedSource extends SourceFacts, Disposable {
+  /** What it is asked for: what is configured, as far as it says itself that it answers it. May change at any time. */
+  readonly claimTypes: readonly ClaimTypeName[];
+  /** The configured level, or what it says itself where that is less. May change at any time. */
+  readonly level: number;
+  /** What is configured, and not offered by the source itself. */
+  notOffered(): readonly ClaimTypeName[];
   /** Answers the check. Throws SourceError when no answer is to be had now. */
   ask(check: Check, turn: Turn): Promise<Answer>;
   /** As Source.wasAnswered, within the timeout. */
@@ -142,7 +152,7 @@ const QUOTA_MS = 1_000;
 const BIZ_SEQ_BYTES = 16;
 
 export function guardSource(source: Source, options: GuardOptions): GuardedSource {
-  const { clock, timers, limits, stopping, ephemeral, terms, random = Math.random } = options;
+  const { clock, timers, limits, stopping, ephemeral, terms, log, random = Math.random } = options;
   const latency = latencyWindow(clock);
   const limiter = createLimiter({
     min: Math.max(1, Math.floor(limits.concurrencyMax * LIMIT_SHARE_MIN)),
@@ -166,7 +176,8 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
   const hedgeBudget = createBudget(HEDGE_SHARE, HEDGES_KEPT, false);
   const closing = new AbortController();
   const closed = AbortSignal.any([stopping, closing.signal]);
-  let windows: readonly MaintenanceWindow[] = [];
+  let announced: Announcement = { maintenance: [] };
+  let offer: Offer = { claimTypes: source.claimTypes, level: source.level, notOffered: [] };
   let overQuota: { readonly untilMs: number; readonly terms: SourceTerms | undefined } = {
     untilMs: 0,
     terms: undefined,
@@ -177,7 +188,8 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
   let retries = 0;
   let reused = 0;
 
-  const inMaintenance = () => windows.some(({ startMs, endMs }) => startMs <= clock.nowMs() && clock.nowMs() < endMs);
+  const inMaintenance = () =>
+    announced.maintenance.some(({ startMs, endMs }) => startMs <= clock.nowMs() && clock.nowMs() < endMs);
   // What we count ourselves holds for as long as the registry's terms do.
   const isOverQuota = (present: SourceTerms) =>
     clock.nowMs() < overQuota.untilMs && (overQuota.terms === undefined || isSame(overQuota.terms, present));
@@ -341,12 +353,27 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
     return !signal.aborted && retryBudget.spend(1);
   }
 
-  const { id, kind, claimTypes, level, priceFen, usualLatencyMs } = source;
+  /** Whatever is configured beyond what the source offers is not asked for, and the operators are told, once. */
+  function keepAnnouncement(next: Announcement): void {
+    announced = next;
+    const { notOffered, level } = offer;
+    offer = offerOf(source, next);
+    if (offer.level === level && offer.notOffered.join() === notOffered.join()) return;
+    const told = { source: id, notOffered: offer.notOffered, level: offer.level, configuredLevel: source.level };
+    log.warn(told, "what a source offers is not what is configured: it is asked for no more than both");
+  }
+
+  const { id, kind, priceFen, usualLatencyMs } = source;
   return {
     id,
     kind,
-    claimTypes,
-    level,
+    get claimTypes() {
+      return offer.claimTypes;
+    },
+    get level() {
+      return offer.level;
+    },
+    notOffered: () => offer.notOffered,
     priceFen,
     usualLatencyMs,
     ask,
@@ -361,7 +388,7 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
     noteReuse: () => {
       reused += 1;
     },
-    maintenance: () => windows,
+    maintenance: () => announced.maintenance,
     p95Ms: () => latency.p95Ms(),
     fallsSilent,
     state: () => ({
@@ -379,7 +406,8 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
       // Right after a start there is no policy yet; the question for a calendar names nobody.
       if (describe === undefined || (await terms(id).catch(() => true)) === undefined) return;
       // What was announced stays true while the source cannot be asked.
-      windows = await inTime((signal) => describe(signal)).catch(() => windows);
+      const next = await inTime((signal) => describe(signal)).catch(() => undefined);
+      if (next !== undefined) keepAnnouncement(next);
     },
     [Symbol.dispose]: () => {
       closing.abort();
@@ -389,6 +417,21 @@ export function guardSource(source: Source, options: GuardOptions): GuardedSourc
 }
 
 type Call<T> = (replica: Replica, signal: AbortSignal) => Promise<T>;
+
+interface Offer {
+  readonly claimTypes: readonly ClaimTypeName[];
+  readonly level: number;
+  readonly notOffered: readonly ClaimTypeName[];
+}
+
+function offerOf({ claimTypes, level }: SourceFacts, announced: Announcement): Offer {
+  const isOffered = (type: ClaimTypeName) => announced.claimTypes?.includes(type) ?? true;
+  return {
+    claimTypes: claimTypes.filter(isOffered),
+    level: Math.min(level, announced.level ?? level),
+    notOffered: claimTypes.filter((type) => !isOffered(type)),
+  };
+}
 
 interface Attempt {
   /** From 1. */

@@ -63,6 +63,7 @@ export interface OpenOptions extends AdapterContext {
   readonly stopping: AbortSignal;
   readonly ephemeral: GuardOptions["ephemeral"];
   readonly terms: GuardOptions["terms"];
+  readonly log: GuardOptions["log"];
   /** Stands directly around each adapter: notes its calls, and lets none through to a suspended source. */
   readonly around: (source: Source) => Source;
   /** Puts a source under measurement. */
@@ -74,7 +75,7 @@ export interface OpenOptions extends AdapterContext {
 
 const DESCRIBE_EVERY_MS = 60_000;
 
-/** Opens every source, and asks those that announce maintenance for it now and every minute. */
+/** Opens every source, and asks those that speak of themselves now and every minute. */
 export function openSources(entries: readonly ReadySource[], options: OpenOptions): Sources {
   const guard = (source: Source) => options.meter(guardSource(options.around(source), options));
   const claims: GuardedSource[] = [];

@@ -45,6 +45,13 @@ export function meterSource(source: GuardedSource, { meter, observeGauge }: Tele
   });
   return {
     ...source,
+    // What it is asked for changes with what it says of itself.
+    get claimTypes() {
+      return source.claimTypes;
+    },
+    get level() {
+      return source.level;
+    },
     ask: async (check, turn) => {
       try {
         const answer = await source.ask(check, turn);

@@ -42,6 +42,14 @@ export interface MaintenanceWindow {
   readonly endMs: number;
 }
 
+/** What a source says of itself. */
+export interface Announcement {
+  readonly maintenance: readonly MaintenanceWindow[];
+  /** The claim types that it answers, and the highest level of its answers, where it says so. */
+  readonly claimTypes?: readonly ClaimTypeName[];
+  readonly level?: number;
+}
+
 /** What is known of a source without asking it. */
 export interface SourceFacts {
   readonly id: string;
@@ -67,8 +75,8 @@ export interface Source extends SourceFacts, Replica, Disposable {
   readonly replicas?: readonly Replica[];
   /** Whether it answered the check, and so bills it; false: it never arrived. Throws SourceError. */
   wasAnswered(bizSeq: string, signal: AbortSignal): Promise<boolean>;
-  /** The maintenance that the source announces, where it does. Throws SourceError. */
-  describe?(signal: AbortSignal): Promise<readonly MaintenanceWindow[]>;
+  /** What the source says of itself, where it does. Throws SourceError. */
+  describe?(signal: AbortSignal): Promise<Announcement>;
 }
 
 export type SourceFault =

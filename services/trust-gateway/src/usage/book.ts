@@ -2,6 +2,7 @@
  * What this process knows of the calls that it made: the entries of the ledger before they are written. It stands
  * directly around each adapter, below retries, breakers and hedges, so that nothing leaves for a source unseen.
  */
+import type { Clock } from "@fujie/kit/clock";
 import { type Replica, type Source, SourceError } from "../sources/source.ts";
 
 /** What is certain of a check that was sent from here: answered, taken by nobody, or neither. */
@@ -24,15 +25,31 @@ interface Entry {
   /** Sent at least once with an end that says nothing. */
   unknown: boolean;
   underWay: number;
+  readonly sinceMs: number;
 }
 
-export function createCallBook(): CallBook {
+/** Longer than anybody goes on with a verification without counting as its second asker, to whom all is unknown. */
+const KEEP_MS = 600_000;
+
+export function createCallBook({ clock }: { readonly clock: Clock }): CallBook {
+  // A Map iterates in the order of insertion: the first is the oldest.
   const entries = new Map<string, Entry>();
 
   function entryOf(bizSeq: string): Entry {
-    const entry = entries.get(bizSeq) ?? { billed: undefined, unknown: false, underWay: 0 };
+    const known = entries.get(bizSeq);
+    if (known !== undefined) return known;
+    const entry: Entry = { billed: undefined, unknown: false, underWay: 0, sinceMs: clock.nowMs() };
     entries.set(bizSeq, entry);
+    forgetOld(entry.sinceMs);
     return entry;
+  }
+
+  /** Calls that were sent for others after their own verification was decided are never taken. */
+  function forgetOld(nowMs: number): void {
+    for (const [bizSeq, { sinceMs }] of entries) {
+      if (sinceMs + KEEP_MS > nowMs) return;
+      entries.delete(bizSeq);
+    }
   }
 
   const around = (replica: Replica): Replica => ({

@@ -12,10 +12,12 @@ export function callEnds(
   evidence: readonly Pick<EvidenceRow, "sourceId" | "verdict">[],
   attempt: Pick<Standing, "fresh" | "decided">,
 ): CallEnd[] {
+  const ended = new Set(evidence.map(({ sourceId }) => sourceId));
   const answered = new Set(evidence.filter(({ verdict }) => verdict !== "UNAVAILABLE").map(({ sourceId }) => sourceId));
   return checks.flatMap(({ sourceId, bizSeq }) => {
     const sent = calls.take(bizSeq);
-    const end = endOf({ ...attempt, sent: sent?.state, answered: answered.has(sourceId) });
+    const asking = !ended.has(sourceId);
+    const end = endOf({ ...attempt, sent: sent?.state, answered: answered.has(sourceId), asking });
     return end === undefined ? [] : [{ bizSeq, end, billed: sent?.billed ?? 0 }];
   });
 }

@@ -44,7 +44,7 @@ async function clearUpOne(context: Reconciling, call: DueCall): Promise<void> {
     const billed = await billedFor(context, call);
     if (billed === undefined) return await again();
     const end = billed > 0 ? "ANSWERED" : "NOT_BILLED";
-    await transaction(db, (tx) => endCalls(tx, [{ bizSeq, end, billed }], clock.nowMs()));
+    await transaction(db, async (tx) => endCalls(tx, [{ bizSeq, end, billed }], clock.nowMs()));
   } catch (error) {
     log.warn({ source: sourceId, bizSeq, err: error }, "what became of a call is not known yet");
     await again();

@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { manualClock } from "@fujie/kit/clock";
 import { DomainError } from "@fujie/kit/errors";
 import fc from "fast-check";
 import { type Check, type Source, SourceError } from "../sources/source.ts";
-import { createCallBook } from "./book.ts";
+import { createCallBook, type Sent } from "./book.ts";
+import { callEnds } from "./ends.ts";
 import { endOf, LOOK_AFTER_MS, LOOK_UNTIL_MS, nextLookMs, requireDays } from "./rules.ts";
 
+const clock = manualClock(0);
 const yes = new AbortController().signal;
 const check = (bizSeq: string): Check => ({
   bizSeq,
@@ -39,7 +42,7 @@ function scripted(turns: readonly Turn[]): { source: Source; book: ReturnType<ty
     if (turn === "partly") throw new SourceError("AWAY", "told to", { partlyAnswered: true });
     throw new SourceError(faults[turn], "told to");
   };
-  const book = createCallBook();
+  const book = createCallBook({ clock });
   const source = book.around({
     id: "a",
     kind: "partner",
@@ -93,7 +96,7 @@ test("SZ-21 the book never says that a call was not taken when it may have been 
 });
 
 test("a call that is still under way when its verification is decided is unknown, and its late end harms nobody", async () => {
-  const book = createCallBook();
+  const book = createCallBook({ clock });
   const { promise, resolve } = Promise.withResolvers<void>();
   const { source } = scripted([]);
   const slow = book.around({
@@ -110,8 +113,38 @@ test("a call that is still under way when its verification is decided is unknown
   assert.equal(book.take("c"), undefined);
 });
 
+test("SZ-21 a check that waits when its question is decided is unknown: it may be sent yet, for somebody who shares it", () => {
+  const checks = ["heard", "silent", "waiting"].map((sourceId) => ({ sourceId, bizSeq: sourceId }));
+  const evidence = [
+    { sourceId: "heard", verdict: "MISMATCH" },
+    { sourceId: "silent", verdict: "UNAVAILABLE" },
+  ] as const;
+  const attempt = { fresh: true, decided: true };
+  const states = { heard: "ANSWERED", silent: "DECLINED" } as const;
+  const sent = new Map<string, Sent>(Object.entries(states).map(([id, state]) => [id, { state, billed: 0 }]));
+  const take = (bizSeq: string) => sent.get(bizSeq);
+  const ends = () => callEnds({ take }, checks, evidence, attempt).map(({ end }) => end);
+  assert.deepEqual(ends(), ["ANSWERED", "NOT_BILLED", "UNKNOWN"]);
+  sent.set("waiting", { state: "DECLINED", billed: 0 });
+  assert.deepEqual(ends(), ["ANSWERED", "NOT_BILLED", "UNKNOWN"]);
+});
+
+test("a call that nobody takes is forgotten after a while, and one that is taken later is not made up", async () => {
+  const time = manualClock(0);
+  const book = createCallBook({ clock: time });
+  const { source } = scripted(["answered", "answered", "answered"]);
+  const noted = book.around(source);
+  await noted.check(check("left"), yes);
+  time.advance(599_999);
+  await noted.check(check("later"), yes);
+  assert.equal(book.take("left")?.state, "ANSWERED");
+  time.advance(600_000);
+  await noted.check(check("last"), yes);
+  assert.deepEqual([book.take("later"), book.take("last")?.state], [undefined, "ANSWERED"]);
+});
+
 test("an end is only given once nobody can ask any more, and is never a guess", () => {
-  const standing = { sent: undefined, answered: false, fresh: true, decided: true } as const;
+  const standing = { sent: undefined, answered: false, asking: false, fresh: true, decided: true } as const;
   assert.equal(endOf({ ...standing, sent: "ANSWERED", decided: false }), "ANSWERED");
   assert.equal(endOf({ ...standing, sent: "UNKNOWN" }), "UNKNOWN");
   assert.equal(endOf({ ...standing, sent: "DECLINED" }), "NOT_BILLED");
@@ -120,6 +153,12 @@ test("an end is only given once nobody can ask any more, and is never a guess", 
   assert.equal(endOf({ ...standing, answered: true }), "SHARED");
   assert.equal(endOf({ ...standing, answered: true, fresh: false }), "UNKNOWN");
   assert.equal(endOf(standing), "NOT_BILLED");
+  assert.equal(endOf({ ...standing, asking: true }), "UNKNOWN", "it waits, and is sent for somebody else");
+  assert.equal(
+    endOf({ ...standing, sent: "DECLINED", asking: true }),
+    "UNKNOWN",
+    "it is tried again for somebody else",
+  );
 });
 
 test("unknown calls are looked for ever more seldom, and not once the source may have forgotten them", () => {

@@ -16,6 +16,8 @@ export interface Standing {
   readonly sent: Sent["state"] | undefined;
   /** Whether the source's word is there. */
   readonly answered: boolean;
+  /** Whether the question to the source has not ended: others may need it still, and it may be sent yet. */
+  readonly asking: boolean;
   /** Whether nobody else can have asked under this bizSeq: it was made for this very attempt. */
   readonly fresh: boolean;
   /** Whether nobody will ask under it again. */
@@ -23,12 +25,12 @@ export interface Standing {
 }
 
 /** The end of a call, or undefined while it has none: it may still be asked under the same bizSeq. */
-export function endOf({ sent, answered, fresh, decided }: Standing): CallEndState | undefined {
+export function endOf({ sent, answered, asking, fresh, decided }: Standing): CallEndState | undefined {
   if (sent === "ANSWERED" || sent === "UNKNOWN") return sent;
   if (answered && fresh && sent === undefined) return "SHARED";
   if (!decided) return undefined;
   // Somebody who asked before, and died, may have been answered.
-  return fresh ? "NOT_BILLED" : "UNKNOWN";
+  return fresh && !asking ? "NOT_BILLED" : "UNKNOWN";
 }
 
 /** A check is looked for only once it cannot be on its way any more: then "never arrived" is for good. */

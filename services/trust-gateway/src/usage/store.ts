@@ -111,9 +111,9 @@ const usage = (who: "application" | "source") => {
 const selectUsage = { application: usage("application"), source: usage("source") };
 
 /** Writes how calls ended, in the transaction that keeps what they said. An end that is there stays. */
-export async function endCalls(tx: Transaction, ends: readonly CallEnd[], nowMs: number): Promise<void> {
+export function endCalls(tx: Transaction, ends: readonly CallEnd[], nowMs: number): void {
   if (ends.length === 0) return;
-  await tx.query(
+  tx.send(
     endRows(
       ends.map(({ bizSeq }) => bizSeq),
       ends.map(({ end }) => end),
@@ -124,13 +124,13 @@ export async function endCalls(tx: Transaction, ends: readonly CallEnd[], nowMs:
 }
 
 /** Counts questions that a word at hand answered, so that no check was made for them. */
-export async function shareCalls(
+export function shareCalls(
   tx: Transaction,
   questions: readonly { readonly verificationId: string; readonly sourceId: string }[],
   nowMs: number,
-): Promise<void> {
+): void {
   if (questions.length === 0) return;
-  await tx.query(
+  tx.send(
     insertShared(
       questions.map(({ verificationId }) => verificationId),
       questions.map(({ sourceId }) => sourceId),

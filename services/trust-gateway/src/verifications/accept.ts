@@ -11,7 +11,7 @@
  */
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
-import { type ClaimElements, canonicalElements } from "@fujie/identity";
+import type { ClaimElements } from "@fujie/identity";
 import { describeClaim, type OnceOptions, replayRequest, uuidv7 } from "@fujie/kit/db";
 import { DomainError } from "@fujie/kit/errors";
 import { takeRandomBytes } from "@fujie/kit/random";
@@ -107,10 +107,7 @@ export async function acceptQuestion<Request extends DescMessage, Response exten
 
 type Begun = Omit<NewVerification, "sealedElements">;
 
-function newVerification(
-  { ring, clock, periods }: Pick<Context, "ring" | "clock" | "periods">,
-  question: Question,
-): Begun {
+function newVerification({ clock, periods }: Pick<Context, "clock" | "periods">, question: Question): Begun {
   const { requester, claim, purpose, plan, ground, traceId } = question;
   const nowMs = clock.nowMs();
   return {
@@ -122,7 +119,7 @@ function newVerification(
     ground: ground.code,
     accountId: ground.grant?.accountId,
     levelWanted: plan.level,
-    elements: ring.hmac("blind-index", canonicalElements(claim)),
+    elements: plan.elements,
     traceId,
     nowMs,
     leaseUntilMs: nowMs + periods.leaseMs,
@@ -144,7 +141,8 @@ function decideAtOnce(
   const { sm2Receipt } = plan;
   // The only event of this question: it tells who asked, and on what ground, too.
   const telling = { toldPending: false, sm2Receipt, call, details: { ground: begun.ground } };
-  return prepareDecision(context, { row: begun, claim }, result, { evidence, calls: [], shared }, telling);
+  const subject = { row: begun, claim, elements: plan.elements.text };
+  return prepareDecision(context, subject, result, { evidence, calls: [], shared }, telling);
 }
 
 /** What is kept of a question until the sources have answered it. */

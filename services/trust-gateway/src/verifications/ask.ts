@@ -55,6 +55,7 @@ export async function askVerification(
     responseSchema: VerifyResponseSchema,
     keys: ring,
     clock,
+    idsOnly: true,
     answer: (verificationId: string) => create(VerifyResponseSchema, { verification: { verificationId } }),
     idOf: ({ verification }: VerifyResponse) => verification?.verificationId ?? "",
   };

@@ -37,6 +37,13 @@ export type Subject = Pick<
   "verificationId" | "applicationId" | "reference" | "purpose" | "accountId" | "traceId"
 >;
 
+export interface Decidable {
+  readonly row: Subject;
+  readonly claim: ClaimElements;
+  /** Its canonical elements, where they are at hand. */
+  readonly elements?: string;
+}
+
 export interface Telling {
   /** Whether the application was told that it is pending. */
   readonly toldPending: boolean;
@@ -49,7 +56,7 @@ export interface Telling {
 
 export function prepareDecision(
   context: Pick<Context, "clock" | "periods">,
-  { row, claim }: { readonly row: Subject; readonly claim: ClaimElements },
+  { row, claim, elements }: Decidable,
   result: Result,
   { evidence, calls, shared }: Learnt,
   { toldPending, sm2Receipt, call, details }: Telling,
@@ -67,7 +74,14 @@ export function prepareDecision(
     requester: applicationId === undefined ? { reference: reference ?? "" } : { applicationId },
     decision,
     receipt:
-      applicationId === undefined ? undefined : bind(context, decision, { applicationId, purpose, claim, sm2Receipt }),
+      applicationId === undefined
+        ? undefined
+        : bind(context, decision, {
+            applicationId,
+            purpose,
+            elements: elements ?? canonicalElements(claim),
+            sm2Receipt,
+          }),
     evidence,
     calls,
     shared,
@@ -94,15 +108,15 @@ function bind(
   { periods }: Pick<Context, "periods">,
   { verificationId, state, level, decidedAtMs }: Omit<Decision, "receipt">,
   about: {
-    readonly claim: ClaimElements;
+    readonly elements: string;
     readonly applicationId: string;
     readonly purpose: string;
     readonly sm2Receipt: boolean;
   },
 ) {
-  const { applicationId, purpose, claim, sm2Receipt } = about;
+  const { applicationId, purpose, elements, sm2Receipt } = about;
   const salt = new Uint8Array(takeRandomBytes(SALT_BYTES));
-  const commitment = commitElements(canonicalElements(claim), salt);
+  const commitment = commitElements(elements, salt);
   return {
     statement: encodeReceiptStatement({
       verificationId,

@@ -1,6 +1,8 @@
 /** The plan of a question: what judges it, who is asked first, and which words are at hand already. */
+import { hash } from "node:crypto";
 import { type ClaimElements, canonicalElements } from "@fujie/identity";
 import { DomainError } from "@fujie/kit/errors";
+import type { VersionedDigest } from "@fujie/kit/keys";
 import type { Context } from "../context.ts";
 import type { Evidence, EvidencePolicy } from "../evidence/rules.ts";
 import { findWords, type KnownWord } from "../fan-out/reuse.ts";
@@ -26,10 +28,16 @@ export interface Plan extends EvidencePolicy {
   readonly first: readonly string[];
   /** Fresh words at hand. */
   readonly known: readonly KnownWord[];
-  /** Keyed digest of requester, purpose, policy and elements: under it words are shared and used again. */
+  /** The elements as they are compared, and their keyed digest. */
+  readonly elements: Elements;
+  /** Of requester, purpose, policy and elements, the latter by their keyed digest: words are shared and used again under it. */
   readonly key: string;
   readonly claimant: Claimant;
   readonly deadlineMs: number;
+}
+
+export interface Elements extends VersionedDigest {
+  readonly text: string;
 }
 
 /** A question before it is planned. */
@@ -93,7 +101,8 @@ async function planAt(context: Planning, policy: Policy, asking: Asking, left: L
   );
   const judged = evidencePolicyOf(rules, { claimType: claim.type, level }, candidates);
   if (judged === undefined) return undefined;
-  const key = keyOf(context, asking, rules);
+  const elements = digestElements(context, claim);
+  const key = keyOf(asking, rules, elements);
   const words = await findWords(context, key, rules.reuseMs, clock.nowMs());
   const heard = new Set(left.evidence.map(({ sourceId }) => sourceId));
   const known = words.filter(({ sourceId }) => !heard.has(sourceId));
@@ -107,6 +116,7 @@ async function planAt(context: Planning, policy: Policy, asking: Asking, left: L
     sm2Receipt: rules.sm2Receipt,
     first: nextToAsk(judged, candidates, deadlineMs, progress),
     known,
+    elements,
     key,
     claimant: claimantOf(policy, requester, priority),
     deadlineMs,
@@ -198,8 +208,27 @@ function claimantOf({ applications }: Policy, requester: Requester, priority: Pr
   return { tenant: `application:${applicationId}`, weight: applications.get(applicationId)?.weight ?? 1, priority };
 }
 
-function keyOf({ ring }: Planning, { requester, purpose, claim }: Asking, { id }: ClaimPolicy): string {
+function digestElements({ ring }: Planning, claim: ClaimElements): Elements {
+  const text = canonicalElements(claim);
+  return { text, ...ring.hmac("blind-index", text) };
+}
+
+/**
+ * The elements are told apart by the digest that their verification keeps anyway, rather than by another one: whoever
+ * reads both stores learns nothing that the evidence does not say. The rest is nothing personal.
+ */
+function keyOf({ requester, purpose }: Asking, rules: ClaimPolicy, { version, digest }: Elements): string {
   const who = "applicationId" in requester ? ["application", requester.applicationId] : ["registry"];
-  const text = `${JSON.stringify([who, purpose, id])}\n${canonicalElements(claim)}`;
-  return ring.hmac("cache-key", text).digest.toString("base64url");
+  return `${scopeOf(rules, JSON.stringify([who, purpose, rules.id]))}:${version}:${digest.toString("base64url")}`;
+}
+
+/** As many as there are applications with their purposes; gone with the policy. */
+const scopes = new WeakMap<ClaimPolicy, Map<string, string>>();
+
+/** A short name for requester, purpose and policy, whatever their length. */
+function scopeOf(rules: ClaimPolicy, text: string): string {
+  const known = scopes.get(rules) ?? new Map<string, string>();
+  const scope = known.get(text) ?? hash("sha256", text, "base64url");
+  scopes.set(rules, known.set(text, scope));
+  return scope;
 }

@@ -111,9 +111,9 @@ async function keepPending(
   const { verificationId } = row;
   const nowMs = context.clock.nowMs();
   await transaction(context.db, async (tx) => {
-    await putEvidence(tx, context.ring, evidence);
-    await endCalls(tx, calls, nowMs);
-    await shareCalls(
+    putEvidence(tx, context.ring, evidence);
+    endCalls(tx, calls, nowMs);
+    shareCalls(
       tx,
       shared.map((sourceId) => ({ verificationId, sourceId })),
       nowMs,

@@ -150,15 +150,15 @@ const purge = statement(
 );
 
 /** Writes questions, those with a decision as decided. */
-export async function insertVerifications(
+export function insertVerifications(
   tx: Transaction,
   rows: readonly { readonly row: NewVerification; readonly decision: Decision | undefined }[],
-): Promise<void> {
+): void {
   if (rows.length === 0) return;
   const asked = <Value>(value: (row: NewVerification) => Value) => rows.map(({ row }) => value(row) ?? null);
   const decided = (column: DecisionColumn) =>
     rows.map(({ decision }) => (decision === undefined ? null : column(decision)));
-  await tx.query(
+  tx.send(
     insert(
       asked(({ verificationId }) => verificationId),
       asked(({ applicationId }) => applicationId),
@@ -198,15 +198,21 @@ export type NewCheck = SourceCheck & { readonly verificationId: string };
 
 /** Makes a check for every source that has none yet. */
 export async function addChecks(db: Queryable, checks: readonly NewCheck[]): Promise<void> {
-  if (checks.length === 0) return;
-  await db.query(
-    insertChecks(
-      checks.map(({ verificationId }) => verificationId),
-      checks.map(({ sourceId }) => sourceId),
-      checks.map(({ bizSeq }) => bizSeq),
-      checks.map(({ nonce }) => nonce),
-      checks.map(({ askedAtMs }) => askedAtMs),
-    ),
+  if (checks.length > 0) await db.query(newChecksStatement(checks));
+}
+
+/** The same, together with what follows in the transaction. */
+export function sendChecks(tx: Transaction, checks: readonly NewCheck[]): void {
+  if (checks.length > 0) tx.send(newChecksStatement(checks));
+}
+
+function newChecksStatement(checks: readonly NewCheck[]): Statement {
+  return insertChecks(
+    checks.map(({ verificationId }) => verificationId),
+    checks.map(({ sourceId }) => sourceId),
+    checks.map(({ bizSeq }) => bizSeq),
+    checks.map(({ nonce }) => nonce),
+    checks.map(({ askedAtMs }) => askedAtMs),
   );
 }
 

@@ -3,12 +3,14 @@
  * log for as many as came meanwhile. Nothing is acknowledged before its commit, and the conflict of one item (its
  * request ran before, its grant was used, somebody else decided first) is its own alone:
  *
- *   sign the batch's receipts
- *   BEGIN
+ *   BEGIN                                                              and meanwhile sign the batch's receipts
  *     claim requests ──▶ use grants ──▶ questions (some decided at once) with their checks
  *     decide what is still pending
  *     evidence, ends of calls, feed events, audit events with the root of the receipts
  *   COMMIT ──▶ an answer for each
+ *
+ * The database is waited for where an answer decides what comes next: who was first, what was still to be spent or
+ * decided. All the rest goes to it in one piece, with the commit: each wait costs a batch more than its statement does.
  */
 import { create, toBinary } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
@@ -37,12 +39,12 @@ import { endCalls, shareCalls } from "../usage/store.ts";
 import { type NaturalBatches, naturalBatches } from "./natural-batches.ts";
 import { decisionEvent, describeDecision, type Requester, saltAad, topicOf } from "./rules.ts";
 import {
-  addChecks,
   type Decision,
   decideVerifications,
   insertVerifications,
   type NewCheck,
   type NewVerification,
+  sendChecks,
 } from "./store.ts";
 
 /** The topic of the registry's own questions. */
@@ -146,19 +148,21 @@ async function writeAlone(context: WriterContext, item: Item): Promise<Ended> {
 }
 
 async function writeTogether(context: WriterContext, items: readonly Item[]): Promise<readonly Written[]> {
-  const signed = await signBatch(
+  const signing = signBatch(
     context,
     items.flatMap((item) => decisionOf(item) ?? []),
   );
+  // Whoever waits for it below hears of a failure; nobody does where the transaction fails before.
+  signing.catch(ignore);
   return transaction(context.db, async (tx) => {
     const questions = items.flatMap((item) => ("question" in item ? item.question : []));
-    const refused = await claimQuestions(tx, questions);
+    const [refused, signed] = await Promise.all([claimQuestions(tx, questions), signing]);
     const asked = questions.filter((question) => !refused.has(question));
-    await insertVerifications(
+    insertVerifications(
       tx,
       asked.map(({ row, decided }) => ({ row, decision: decided && signed.complete(decided) })),
     );
-    await addChecks(
+    sendChecks(
       tx,
       asked.flatMap(({ checks }) => checks),
     );
@@ -168,7 +172,7 @@ async function writeTogether(context: WriterContext, items: readonly Item[]): Pr
       signed,
     );
     const decided = [...asked.flatMap((question) => question.decided ?? []), ...settled];
-    await keepWords(context, tx, decided);
+    keepWords(context, tx, decided);
     await publishDecisions(tx, decided);
     await recordEvents(context, tx, [
       ...asked.map(({ event }) => event),
@@ -286,23 +290,19 @@ async function settleDecisions(
 }
 
 /** Keeps what the sources said, and what of it was paid for. */
-async function keepWords(
-  { ring, clock }: WriterContext,
-  tx: Transaction,
-  decided: readonly Unwritten[],
-): Promise<void> {
-  await putEvidence(
+function keepWords({ ring, clock }: WriterContext, tx: Transaction, decided: readonly Unwritten[]): void {
+  putEvidence(
     tx,
     ring,
     decided.flatMap(({ evidence }) => evidence),
   );
   const nowMs = clock.nowMs();
-  await endCalls(
+  endCalls(
     tx,
     decided.flatMap(({ calls }) => calls),
     nowMs,
   );
-  await shareCalls(
+  shareCalls(
     tx,
     decided.flatMap(({ shared, decision: { verificationId } }) =>
       shared.map((sourceId) => ({ verificationId, sourceId })),
@@ -323,3 +323,5 @@ async function publishDecisions(tx: Transaction, decided: readonly Unwritten[]):
     }
   }
 }
+
+function ignore(): void {}

@@ -1,6 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { TrustSourceService } from "@fujie/api/fujie/source/v1/source";
+import { ClaimType, TrustSourceService } from "@fujie/api/fujie/source/v1/source";
 import { RetryInfoSchema } from "@fujie/api/google/rpc/error_details";
 import { connectPeer } from "@fujie/kit/clients";
 import type { AdapterContext, ClaimAdapter } from "../adapter.ts";
@@ -58,14 +58,17 @@ function open(facts: SourceFacts, settings: PartnerSettings, { clock, identity }
     },
     wasAnswered: async (bizSeq, signal) => (await outcomeOf(bizSeq, signal)) !== "never-arrived",
     describe: async (signal) => {
-      const { maintenance } = await call(() => client.describe({}, { signal }));
-      return maintenance
+      const { maintenance, claimTypes, level } = await call(() => client.describe({}, { signal }));
+      const windows = maintenance
         .slice(0, WINDOWS_MAX)
         .flatMap(({ startTime, endTime }): MaintenanceWindow[] =>
           startTime === undefined || endTime === undefined
             ? []
             : [{ startMs: timestampMs(startTime), endMs: timestampMs(endTime) }],
         );
+      // A newer contract may have types that we do not know.
+      const known = facts.claimTypes.filter((type) => claimTypes.some((each) => ClaimType[each] === type));
+      return { maintenance: windows, claimTypes: known, level };
     },
     [Symbol.dispose]: () => peer[Symbol.dispose](),
   };

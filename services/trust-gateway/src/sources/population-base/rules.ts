@@ -59,15 +59,28 @@ export function variantBizSeqs(bizSeq: string): readonly string[] {
   return Array.from({ length: VARIANTS_MAX }, (_, i) => derive(i).slice(0, bizSeq.length));
 }
 
-/** The checks of the name's other spellings, at most three, each under a bizSeq of its own that follows from the first. */
+/**
+ * The checks under other spellings of the names, at most three, each under a bizSeq of its own that follows from the
+ * first. Of a guardian and a ward the base may hold either name so, or both.
+ */
 export function variantChecks(check: Check): readonly Check[] {
   const { claim, bizSeq } = check;
   if (!("personName" in claim)) return [];
-  return nameVariants(claim.personName)
+  return otherSpellings(claim)
     .slice(0, VARIANTS_MAX)
-    .map((personName, i) => ({
-      ...check,
-      bizSeq: variantBizSeqs(bizSeq)[i] ?? "",
-      claim: { ...claim, personName },
-    }));
+    .map((spelt, i) => ({ ...check, bizSeq: variantBizSeqs(bizSeq)[i] ?? "", claim: spelt }));
+}
+
+type Named = Extract<ClaimElements, { readonly personName: string }>;
+
+/** Every one but the claim itself, those that are nearest to it first. */
+function otherSpellings(claim: Named): readonly ClaimElements[] {
+  const names = [claim.personName, ...nameVariants(claim.personName)];
+  if (claim.type !== "GUARDIAN") return names.slice(1).map((personName) => ({ ...claim, personName }));
+  const wardNames = [claim.wardName, ...nameVariants(claim.wardName)];
+  const pairs = names.flatMap((personName, i) =>
+    wardNames.map((wardName, j) => ({ distance: Math.hypot(i, j), spelt: { ...claim, personName, wardName } })),
+  );
+  const nearestFirst = pairs.toSorted((a, b) => a.distance - b.distance);
+  return nearestFirst.slice(1).map(({ spelt }) => spelt);
 }

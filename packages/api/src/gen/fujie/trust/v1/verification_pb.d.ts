@@ -774,7 +774,7 @@ export declare type Source = Message<"fujie.trust.v1.Source"> & {
   sourceId: string;
 
   /**
-   * The claim types that it answers.
+   * The claim types that it is asked for.
    *
    * @generated from field: repeated fujie.trust.v1.ClaimType claim_types = 2;
    */
@@ -814,6 +814,21 @@ export declare type Source = Message<"fujie.trust.v1.Source"> & {
    * @generated from field: repeated fujie.trust.v1.MaintenanceWindow maintenance = 7;
    */
   maintenance: MaintenanceWindow[];
+
+  /**
+   * Claim types that are configured, and that the source itself says it does not answer: it is not asked for them.
+   *
+   * @generated from field: repeated fujie.trust.v1.ClaimType claim_types_not_offered = 8;
+   */
+  claimTypesNotOffered: ClaimType[];
+
+  /**
+   * The highest level of assurance that it is asked for, 1 to 3: what is configured, or what the source itself says it
+   * reaches where that is less. 0: it vouches for certificates of registrations alone.
+   *
+   * @generated from field: uint32 level = 9;
+   */
+  level: number;
 };
 
 /**

@@ -1,14 +1,23 @@
 import { type CommonConfig, ConfigError } from "../config/index.ts";
 import { migrate, roleOf } from "../db/index.ts";
 import { createLogger } from "../log/index.ts";
-import { type RunningServer, runUntilSignal } from "../serve/index.ts";
+import type { RunningServer } from "../serve/index.ts";
 
 export interface MainOptions<Config extends CommonConfig> {
   readonly service: string;
   /** Reads and checks the settings; throws ConfigError. */
   readonly readConfig: (env: NodeJS.ProcessEnv) => Config;
   readonly migrationsDir: string;
+  /** The database of the wrapped keys, where they are kept apart: its own migrations, and nothing of the kit's. */
+  readonly keyDatabase?: { readonly migrationsDir: string; readonly urlsOf: (config: Config) => KeyDatabaseUrls };
+  /** Imports the service only here: a migration, which runs before every start, does without it. */
   readonly start: (config: Config) => Promise<RunningServer>;
+}
+
+export interface KeyDatabaseUrls {
+  readonly keyDatabaseUrl: string;
+  /** Of the owner; only needed to migrate. */
+  readonly keyMigrationDatabaseUrl: string | undefined;
 }
 
 const USAGE_EXIT_CODE = 2;
@@ -38,6 +47,7 @@ async function serveUntilStopped<Config extends CommonConfig>(
   config: Config,
 ): Promise<void> {
   const server = await start(config);
+  const { runUntilSignal } = await import("../serve/index.ts");
   // Started by the command line, we end with it: its channel closes however it ended.
   if (process.connected) {
     process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
@@ -48,15 +58,27 @@ async function serveUntilStopped<Config extends CommonConfig>(
 }
 
 async function migrateSchema<Config extends CommonConfig>(
-  { service, migrationsDir }: MainOptions<Config>,
+  { service, migrationsDir, keyDatabase }: MainOptions<Config>,
   config: Config,
 ): Promise<void> {
-  const url = config.migrationDatabaseUrl;
-  if (url === undefined) {
-    throw new ConfigError([{ name: "FUJIE_MIGRATION_DATABASE_URL", problem: "missing: needed to migrate" }]);
-  }
+  const url = ownerUrl("FUJIE_MIGRATION_DATABASE_URL", config.migrationDatabaseUrl);
   const log = createLogger({ service, level: config.logLevel });
+  if (keyDatabase !== undefined) {
+    const { keyDatabaseUrl, keyMigrationDatabaseUrl } = keyDatabase.urlsOf(config);
+    await migrate({
+      url: ownerUrl("FUJIE_KEY_MIGRATION_DATABASE_URL", keyMigrationDatabaseUrl),
+      dir: keyDatabase.migrationsDir,
+      runtimeRole: roleOf(keyDatabaseUrl),
+      withKit: false,
+      log,
+    });
+  }
   await migrate({ url, dir: migrationsDir, runtimeRole: roleOf(config.databaseUrl), log });
+}
+
+function ownerUrl(name: string, url: string | undefined): string {
+  if (url === undefined) throw new ConfigError([{ name, problem: "missing: needed to migrate" }]);
+  return url;
 }
 
 /** Kind and message of a start-up error; connection strings and values never are in them. */

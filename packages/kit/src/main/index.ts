@@ -1,0 +1,1 @@
+export { type MainOptions, runMain } from "./run-main.ts";
