@@ -291,6 +291,9 @@ function profileOf(dir: string): string[] {
   return process.env["BENCH_PROFILE"] === "gateway" ? ["--cpu-prof", `--cpu-prof-dir=${dir}-profile`] : [];
 }
 
+/** Lines that nobody asked for and that are kept all the same; what follows is forgotten. */
+const UNREAD_MAX = 100;
+
 interface Running {
   line(): Promise<string>;
   /** Sends a line and reads the JSON that answers it. */
@@ -318,18 +321,39 @@ function startProcess(
     await exited;
     clearTimeout(kill);
   });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const line = async () => {
-    const { value, done } = await lines.next();
-    if (done === true) throw new Error(`${script} ended`);
-    return value;
-  };
+  const line = readLines(child.stdout, script);
   return {
     line,
     ask: async (question) => {
       child.stdin.write(`${question}\n`);
       return JSON.parse(await line());
     },
+  };
+}
+
+/** Reads on though nobody asks: a process whose pipe is full of log lines cannot end. */
+function readLines(output: Readable, script: string): () => Promise<string> {
+  const unread: string[] = [];
+  const waiting: PromiseWithResolvers<string>[] = [];
+  let ended = false;
+  const ending = () => new Error(`${script} ended`);
+  createInterface({ input: output })
+    .on("line", (text) => {
+      const first = waiting.shift();
+      if (first !== undefined) first.resolve(text);
+      else if (unread.length < UNREAD_MAX) unread.push(text);
+    })
+    .on("close", () => {
+      ended = true;
+      for (const { reject } of waiting) reject(ending());
+    });
+  return async () => {
+    const text = unread.shift();
+    if (text !== undefined) return text;
+    if (ended) throw ending();
+    const one = Promise.withResolvers<string>();
+    waiting.push(one);
+    return one.promise;
   };
 }
 
